@@ -1,0 +1,57 @@
+"""Every error a user can meet.
+
+SurgiclearError
+├── UserError            the user can mend it (exit 2)
+│   ├── SourceUnreadable input missing, empty, truncated or not a picture
+│   ├── SinkUnwritable   output cannot be written
+│   └── SettingInvalid   an option or configuration value is wrong
+└── Failure              something broke (exit 1)
+    ├── EngineUnavailable no engine could be loaded
+    └── OutputIncomplete  writing stopped half-way (disk full); nothing partial is left
+"""
+
+from __future__ import annotations
+
+
+class SurgiclearError(Exception):
+    """Base of all; `what` is wrong and what to `do` about it, one line together."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, do: str = "") -> None:
+        super().__init__(what, do)
+        self.what = what
+        self.do = do
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.do}" if self.do else self.what
+
+
+class UserError(SurgiclearError):
+    """The user can mend it."""
+
+    exit_code = 2
+
+
+class SourceUnreadable(UserError):
+    """The input is missing, empty, truncated or not what it claims to be."""
+
+
+class SinkUnwritable(UserError):
+    """The output cannot be created or written."""
+
+
+class SettingInvalid(UserError):
+    """An option or configuration value is wrong."""
+
+
+class Failure(SurgiclearError):
+    """Something broke that the user did not cause."""
+
+
+class EngineUnavailable(Failure):
+    """No engine could be loaded or run."""
+
+
+class OutputIncomplete(Failure):
+    """Writing stopped half-way; nothing partial is left behind."""

@@ -1,0 +1,1 @@
+"""Data sets, degradation, training, export, verification and quality benchmarks."""
