@@ -4,9 +4,13 @@ SurgiclearError
 ├── UserError            the user can mend it (exit 2)
 │   ├── SourceUnreadable input missing, empty, truncated or not a picture
 │   ├── SinkUnwritable   output cannot be written
-│   └── SettingInvalid   an option or configuration value is wrong
+│   ├── SettingInvalid   an option or configuration value is wrong
+│   ├── StreamUnknown    no stream has this id
+│   ├── EngineUnknown    no engine has this name
+│   └── FrameTooLarge    a frame over the pixel or byte cap
 └── Failure              something broke (exit 1)
     ├── EngineUnavailable no engine could be loaded
+    ├── StreamsFull       as many streams run as are allowed
     └── OutputIncomplete  writing stopped half-way (disk full); nothing partial is left
 """
 
@@ -45,12 +49,28 @@ class SettingInvalid(UserError):
     """An option or configuration value is wrong."""
 
 
+class StreamUnknown(UserError):
+    """No stream has this id."""
+
+
+class EngineUnknown(UserError):
+    """No engine has this name."""
+
+
+class FrameTooLarge(UserError):
+    """A frame is over the pixel or byte cap."""
+
+
 class Failure(SurgiclearError):
     """Something broke that the user did not cause."""
 
 
 class EngineUnavailable(Failure):
     """No engine could be loaded or run."""
+
+
+class StreamsFull(Failure):
+    """As many streams run as are allowed."""
 
 
 class OutputIncomplete(Failure):
