@@ -9,7 +9,14 @@ from engines.picture import Picture
 
 SplashType = Literal["blood", "fat", "bile", "fluid"]
 SPLASH_TYPES: tuple[SplashType, ...] = ("blood", "fat", "bile", "fluid")
-KINDS: tuple[Literal["smoke", "fog", "splash"], ...] = ("smoke", "fog", "splash")
+Kind = Literal["smoke", "fog", "splash"]
+KINDS: tuple[Kind, ...] = ("smoke", "fog", "splash")
+LEVEL_BOUNDS = (1 / 3, 2 / 3, 0.9)  # covered share of the view where levels 2, 3 and 4 begin
+
+
+def level(coverage: float, present: bool = True) -> int:
+    """Level 0-4 by covered share of the view (1: under a third ... 4: near total)."""
+    return 1 + sum(coverage >= bound for bound in LEVEL_BOUNDS) if present else 0
 
 
 @dataclass(frozen=True, slots=True)
