@@ -78,6 +78,12 @@ class Packet:
          full_range, flags, lane, size) = HEAD.unpack_from(head)  # fmt: skip
         if codec not in CODECS or matrix >= len(MATRICES) or len(head) != HEAD.size + size:
             raise ValueError("not a frame's head")
+        try:
+            note = json.loads(head[HEAD.size :]) if size else {}
+        except RecursionError:
+            raise ValueError("not a frame's head") from None
+        if not isinstance(note, dict):
+            raise ValueError("not a frame's head")
         return cls(
             stream=stream,
             epoch=epoch,
@@ -92,7 +98,7 @@ class Packet:
             colour=Colour(MATRICES[matrix], bool(full_range)),
             flags=flags,
             lane=lane,
-            note=json.loads(head[HEAD.size :]) if size else {},
+            note=note,
         )
 
 

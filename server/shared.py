@@ -68,7 +68,7 @@ class Slot:
         self._bytes: Bytes = np.frombuffer(self._memory, np.uint8)
         if int(self._words[MAGIC]) != MAGIC_NUMBER:
             raise ValueError("not a slot")
-        self._cursor = int(self._words[PUBLISHED])  # a reader starts at what comes next
+        self._cursor = int(self._words[TAKEN])  # a fresh reader goes on where a dead one stopped
 
     @classmethod
     def create(cls, capacity: int, name: str = "slot") -> Slot:
@@ -166,19 +166,15 @@ class Slot:
             return None
         return Item(index, head, body, index - self._cursor - 1)
 
-    def rewind(self) -> None:
-        """A fresh reader in place of a dead one: what was put before is not for it."""
-        self._cursor = self.published
-        self._words[TAKEN] = self._cursor
-        drain(self.handle.wake)
-
     def close(self) -> None:
         """Unmaps this end and closes its descriptors."""
+        self.unmap()
+        for fd in self.handle.fds:
+            os.close(fd)
+
+    def unmap(self) -> None:
         del self._words, self._bytes
         self._memory.close()
-        for fd in self.handle.fds:
-            with contextlib.suppress(OSError):  # another Slot on the same handle closed it
-                os.close(fd)
 
 
 class Board:
