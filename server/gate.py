@@ -1,0 +1,179 @@
+"""When a frame is restored and how strongly: hysteresis on a score judged against the case itself.
+
+One absolute threshold does not transfer between cameras, so the gate of a video keeps a running
+baseline, the low quantile of the case's own scores, and opens when the score rises above it.
+Strength moves slowly in both directions, so that the picture does not pump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.restorer import KINDS, Detection
+
+Kind = Literal["smoke", "fog", "splash"]
+
+BINS = 64
+STEP_MAX_S = 0.2  # a longer gap between two frames counts as this
+STEP_DEFAULT_S = 0.04  # where time does not move, or jumps back
+
+
+class Gate(Protocol):
+    """Judges the frames of one stream in order."""
+
+    def step(self, detection: Detection, time_ns: int) -> float:
+        """The strength for this frame, 0 (leave it alone) to 1. time_ns: of its capture."""
+        ...
+
+    @property
+    def clear(self) -> bool:
+        """Whether the frame just judged shows the scene unhindered (fit as a reference)."""
+        ...
+
+    def reset(self) -> None:
+        """Forgets the case."""
+        ...
+
+
+def score(detection: Detection, kinds: tuple[Kind, ...] = KINDS) -> float:
+    """How degraded, 0-1: of the worst kind, its probability weighted by what it hides."""
+    worst = 0.0
+    for kind in kinds:
+        found = getattr(detection, kind)
+        worst = max(worst, found.probability * (0.5 + 0.5 * found.coverage))
+    return float(worst)
+
+
+def level(detection: Detection, kinds: tuple[Kind, ...] = KINDS) -> int:
+    """The worst level among the kinds asked for, 0-4."""
+    return max((getattr(detection, kind).level for kind in kinds), default=0)
+
+
+class Baseline:
+    """A low quantile of a value in [0, 1] over a case, weighted by time, slowly forgetting.
+
+    A prior weight sits at `prior`; the result never exceeds `cap`, so that a case that starts
+    in smoke, or is nearly all smoke, is not taken for clear.
+    """
+
+    def __init__(
+        self,
+        *,
+        quantile: float = 0.1,
+        prior: float = 0.08,
+        prior_s: float = 2.0,
+        cap: float = 0.35,
+        half_life_s: float = 600.0,
+    ) -> None:
+        self._quantile, self._cap, self._half_life_s = quantile, cap, half_life_s
+        self._weights: NDArray[np.float64] = np.zeros(BINS)
+        self._weights[self._bin(prior)] = prior_s
+
+    @staticmethod
+    def _bin(value: float) -> int:
+        return min(max(int(value * BINS), 0), BINS - 1)
+
+    def add(self, value: float, seconds: float) -> None:
+        self._weights *= 0.5 ** (seconds / self._half_life_s)
+        self._weights[self._bin(value)] += seconds
+
+    @property
+    def value(self) -> float:
+        reached = np.cumsum(self._weights)
+        index = int(np.searchsorted(reached, self._quantile * reached[-1]))
+        return min((index + 0.5) / BINS, self._cap)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateSettings:
+    """open_rise, close_rise: of the score above the case's baseline; smooth_s: time constant of
+    the score; fade_in_s, fade_out_s: for the strength to go all the way."""
+
+    kinds: tuple[Kind, ...] = KINDS
+    open_rise: float = 0.22
+    close_rise: float = 0.14
+    smooth_s: float = 0.12
+    fade_in_s: float = 0.4
+    fade_out_s: float = 0.8
+
+
+@dataclass
+class CaseGate:
+    """For video: opens and closes with hysteresis around the case's own baseline, and fades.
+
+    The first frame decides at once: there is no earlier picture that it could jump against.
+    """
+
+    settings: GateSettings = field(default_factory=GateSettings)
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._baseline = Baseline()
+        self._smooth: float | None = None
+        self._last_ns = 0
+        self._open = False
+        self._strength = 0.0
+
+    @property
+    def baseline(self) -> float:
+        return self._baseline.value
+
+    @property
+    def clear(self) -> bool:
+        return not self._open and self._strength == 0.0
+
+    def step(self, detection: Detection, time_ns: int) -> float:
+        settings = self.settings
+        now = score(detection, settings.kinds)
+        if not 0.0 <= now <= 1.0:
+            raise ValueError(f"a degradation score lies in 0-1, not {now}")
+        first = self._smooth is None
+        gap_s = (time_ns - self._last_ns) * 1e-9
+        step_s = min(gap_s, STEP_MAX_S) if not first and gap_s > 0 else STEP_DEFAULT_S
+        self._last_ns = time_ns
+        previous = now if self._smooth is None else self._smooth
+        self._smooth = previous + (now - previous) * min(1.0, step_s / settings.smooth_s)
+        self._baseline.add(self._smooth, step_s)
+        rise = self._smooth - self._baseline.value
+        self._open = rise >= (settings.close_rise if self._open else settings.open_rise)
+        if first:
+            self._strength = float(self._open)
+        elif self._open:
+            self._strength = min(1.0, self._strength + step_s / settings.fade_in_s)
+        else:
+            self._strength = max(0.0, self._strength - step_s / settings.fade_out_s)
+        return self._strength
+
+
+@dataclass
+class StillGate:
+    """For pictures that stand alone: restore from level 1 on, at full strength."""
+
+    kinds: tuple[Kind, ...] = KINDS
+    clear: bool = False
+
+    def step(self, detection: Detection, time_ns: int) -> float:
+        self.clear = level(detection, self.kinds) == 0
+        return 0.0 if self.clear else 1.0
+
+    def reset(self) -> None:
+        self.clear = False
+
+
+@dataclass
+class OpenGate:
+    """Restores every frame, whatever it shows: for timing."""
+
+    clear: bool = False
+
+    def step(self, detection: Detection, time_ns: int) -> float:
+        return 1.0
+
+    def reset(self) -> None:
+        self.clear = False
