@@ -1,0 +1,1 @@
+"""The sample feed, source `phantom:`; server/phantom/feed.py is the way in."""
