@@ -4,9 +4,10 @@ The form is that of models/veil.py `repair`; `reference` here is its plain float
 both kernels are held in the tests. Coefficients (a, c, b_y, b_u, b_v), 5 h' w', are smooth maps
 in full-range BT.601; every pixel takes them at its own place (bilinear, half-pixel centres) and
 nothing else from its neighbours, so no structure can appear that the input does not have.
-Luma gain and chroma gain are at most GAIN_MAX. Saturated pixels are left alone (they hold no
-truth), luma keeps a share of itself (no crushed shadows) and chroma shrinks, hue unchanged,
-until the colour exists.
+Luma gain is at most GAIN_MAX and chroma gain at most CHROMA_GAIN_MAX. Saturated pixels are left
+alone (they hold no truth), brightening rolls off into the headroom that a pixel has (no new
+white patches), luma keeps a share of itself (no crushed shadows) and chroma shrinks, hue
+unchanged, until the colour exists.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ Maps = NDArray[np.float32]  # 5 h' w'
 Floats = NDArray[np.float32]
 
 GAIN_MAX = 1 / 0.22
+CHROMA_GAIN_MAX = 3.0
 SHADOW_KEEP = 0.15
 HIGHLIGHT = 0.1
 GAMUT_SLACK = 0.02
 IDENTITY = (1.0, 1.0, 0.0, 0.0, 0.0)
+# no "ninf" or "nnan": maps are checked, but a kernel must not assume
+COMPILED = njit(
+    nogil=True, cache=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, error_model="numpy"
+)
 
 
 def bounded(maps: Maps, strength: float = 1.0) -> Maps:
@@ -38,7 +44,8 @@ def bounded(maps: Maps, strength: float = 1.0) -> Maps:
         raise ValueError("a coefficient is not finite")
     identity = np.array(IDENTITY, np.float32)[:, None, None]
     out = identity + np.float32(strength) * (maps.astype(np.float32) - identity)
-    np.clip(out[:2], 0.0, GAIN_MAX, out=out[:2])
+    np.clip(out[0], 0.0, GAIN_MAX, out=out[0])
+    np.clip(out[1], 0.0, CHROMA_GAIN_MAX, out=out[1])
     return out
 
 
@@ -52,23 +59,26 @@ def to_matrix(maps: Maps, matrix: Matrix) -> Maps:
     return out
 
 
-def axis(size: int, cells: int) -> tuple[NDArray[np.int64], Floats]:
-    """For every pixel of a side: the first of its two map cells, and the share of the second."""
-    place = (np.arange(size, dtype=np.float64) + 0.5) * cells / size - 0.5
+def axis(count: int, cells: int, extent: float | None = None) -> tuple[NDArray[np.int64], Floats]:
+    """For every sample of a side: the first of its two map cells, and the share of the second.
+
+    extent: the side in samples where it is not `count` (half of an odd side, for chroma).
+    """
+    place = (np.arange(count, dtype=np.float64) + 0.5) * cells / (extent or count) - 0.5
     place = np.clip(place, 0, cells - 1)
     first = np.minimum(place.astype(np.int64), max(cells - 2, 0))
     return first, (place - first).astype(np.float32)
 
 
-def widen(maps: Maps, width: int) -> Maps:
-    """Maps interpolated along x to `width`: 5 h' width."""
-    first, share = axis(width, maps.shape[2])
+def widen(maps: Maps, width: int, extent: float | None = None) -> Maps:
+    """Maps interpolated along x to `width` samples: n h' width."""
+    first, share = axis(width, maps.shape[2], extent)
     second = np.minimum(first + 1, maps.shape[2] - 1)
     out: Maps = maps[:, :, first] * (1 - share) + maps[:, :, second] * share
     return out
 
 
-@njit(nogil=True, cache=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, error_model="numpy")  # type: ignore[untyped-decorator]
+@COMPILED
 def _planes(y, u, v, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, oy, ou, ov):  # type: ignore[no-untyped-def]
     """luma: 2 h' w (a, b_y); chroma: 3 h' w/2 (c, b_u, b_v), offsets in grey levels."""
     h, w = y.shape
@@ -80,11 +90,12 @@ def _planes(y, u, v, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, oy,
     low32, inverse = np.float32(low), np.float32(1.0 / (HIGHLIGHT * span))
     slack = np.float32(GAMUT_SLACK * span)
     rv, bu_ = np.float32(2 * (1 - kr)), np.float32(2 * (1 - kb))
-    gu, gv = np.float32(-2 * (1 - kb) * kb / (1 - kr - kb)), np.float32(
-        -2 * (1 - kr) * kr / (1 - kr - kb)
+    gu, gv = (
+        np.float32(-2 * (1 - kb) * kb / (1 - kr - kb)),
+        np.float32(-2 * (1 - kr) * kr / (1 - kr - kb)),
     )
     scale = np.float32(span / cspan)  # chroma levels to luma levels
-    half, one, zero = np.float32(0.5), np.float32(1.0), np.float32(0.0)
+    half, one, zero, tiny = np.float32(0.5), np.float32(1), np.float32(0), np.float32(1e-4)
     for j in range(ch):
         before[:] = zero
         after[:] = zero
@@ -101,7 +112,10 @@ def _planes(y, u, v, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, oy,
                 p = np.float32(source[i]) - low32
                 q = max(gain[i] * p + offset[i], keep * p)
                 fade = min(max((top - p) * inverse, zero), one)
-                q = min(max(p + fade * (q - p), min(p, zero)), max(top, p))
+                change = fade * (q - p)
+                room, rise = max(top - p, zero), max(change, zero)
+                q = p + min(change, zero) + rise * room / (room + rise + tiny)
+                q = min(max(q, min(p, zero)), max(top, p))
                 before[i] += p
                 after[i] += q
                 target[i] = np.uint8(q + low32 + half)
@@ -127,13 +141,13 @@ def _planes(y, u, v, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, oy,
             green = (gu * qu + gv * qv) * scale
             most = max(max(red, green), max(blue, np.float32(0.03)))
             least = max(max(-red, -green), max(-blue, np.float32(0.03)))
-            fit = min(min((top + slack - q) / most, (q + slack) / least), one)
+            fit = min(min((top + slack - q) / most, q / least), one)
             fit = max(fit, zero)
             du[i] = np.uint8(min(max(qu * fit + np.float32(128.5), zero), np.float32(255.4)))
             dv[i] = np.uint8(min(max(qv * fit + np.float32(128.5), zero), np.float32(255.4)))
 
 
-@njit(nogil=True, cache=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, error_model="numpy")  # type: ignore[untyped-decorator]
+@COMPILED
 def _rgb(pixels, wide, fy, sy, kr, kb, out):  # type: ignore[no-untyped-def]
     """wide: 5 h' w in units of 0-1."""
     h, w, _ = pixels.shape
@@ -142,7 +156,7 @@ def _rgb(pixels, wide, fy, sy, kr, kb, out):  # type: ignore[no-untyped-def]
     kg = np.float32(1) - kr - kb
     ru, bv_ = np.float32(2) * (np.float32(1) - kb), np.float32(2) * (np.float32(1) - kr)
     one, zero, full = np.float32(1), np.float32(0), np.float32(255)
-    slack, keep = np.float32(GAMUT_SLACK), np.float32(SHADOW_KEEP)
+    slack, keep, tiny = np.float32(GAMUT_SLACK), np.float32(SHADOW_KEEP), np.float32(1e-6)
     for row in range(h):
         first, share = fy[row], sy[row]
         second = min(first + 1, wide.shape[1] - 1)
@@ -157,17 +171,25 @@ def _rgb(pixels, wide, fy, sy, kr, kb, out):  # type: ignore[no-untyped-def]
             pu, pv = (b - p) / ru, (r - p) / bv_
             fade = min(max((one - p) / np.float32(HIGHLIGHT), zero), one)
             q = max(k[0, i] * p + k[2, i], keep * p)
-            q = min(max(p + fade * (q - p), zero), one)
+            change = fade * (q - p)
+            room, rise = one - p, max(change, zero)
+            q = min(max(p + min(change, zero) + rise * room / (room + rise + tiny), zero), one)
             qu = pu + fade * (k[1, i] * pu + k[3, i] - pu)
             qv = pv + fade * (k[1, i] * pv + k[4, i] - pv)
             red, blue = bv_ * qv, ru * qu
             green = -(kr * red + kb * blue) / kg
             most = max(max(red, green), max(blue, np.float32(1e-4)))
             least = max(max(-red, -green), max(-blue, np.float32(1e-4)))
-            fit = max(min(min((one + slack - q) / most, (q + slack) / least), one), zero)
-            out[row, i, 0] = np.uint8(min(max((q + fit * red) * full, zero), full) + np.float32(0.5))
-            out[row, i, 1] = np.uint8(min(max((q + fit * green) * full, zero), full) + np.float32(0.5))
-            out[row, i, 2] = np.uint8(min(max((q + fit * blue) * full, zero), full) + np.float32(0.5))
+            fit = max(min(min((one + slack - q) / most, q / least), one), zero)
+            out[row, i, 0] = np.uint8(
+                min(max((q + fit * red) * full, zero), full) + np.float32(0.5)
+            )
+            out[row, i, 1] = np.uint8(
+                min(max((q + fit * green) * full, zero), full) + np.float32(0.5)
+            )
+            out[row, i, 2] = np.uint8(
+                min(max((q + fit * blue) * full, zero), full) + np.float32(0.5)
+            )
 
 
 def apply_yuv420(picture: Yuv420, maps: Maps, strength: float = 1.0) -> Yuv420:
@@ -180,11 +202,10 @@ def apply_yuv420(picture: Yuv420, maps: Maps, strength: float = 1.0) -> Yuv420:
     kr, kb = LUMA_WEIGHTS[picture.colour.matrix]
     luma = widen(maps[[0, 2]], w)
     luma[1] *= np.float32(span)
-    # a chroma sample of an odd side sits over the last luma column or row
-    chroma = widen(maps[[1, 3, 4]], cw)
+    chroma = widen(maps[[1, 3, 4]], cw, w / 2)
     chroma[1:] *= np.float32(cspan)
     fy, sy = axis(h, maps.shape[1])
-    fc, sc = axis(ch, maps.shape[1])
+    fc, sc = axis(ch, maps.shape[1], h / 2)
     y, u, v = (np.empty(p.shape, np.uint8) for p in (picture.y, picture.u, picture.v))
     planes = picture.y, picture.u, picture.v
     _planes(*planes, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, y, u, v)
@@ -212,15 +233,21 @@ def reference(rgb: NDArray[np.float64], maps: Maps) -> NDArray[np.float64]:
     kr, kb = LUMA_WEIGHTS["bt601"]
     y, u, v = np.moveaxis(rgb @ np.linalg.inv(rgb_matrix("bt601")).T, 2, 0)
     fade = np.clip((1 - y) / HIGHLIGHT, 0, 1)
-    y1 = np.clip(y + fade * (np.maximum(a * y + by, SHADOW_KEEP * y) - y), 0, 1)
+    change = fade * (np.maximum(a * y + by, SHADOW_KEEP * y) - y)
+    room, rise = 1 - y, np.maximum(change, 0)
+    y1 = np.clip(y + np.minimum(change, 0) + rise * room / (room + rise + 1e-6), 0, 1)
     u1, v1 = u + fade * (c * u + bu - u), v + fade * (c * v + bv - v)
     chroma = np.stack(
-        (2 * (1 - kr) * v1, -2 * (kr * (1 - kr) * v1 + kb * (1 - kb) * u1) / (1 - kr - kb),
-         2 * (1 - kb) * u1)
+        (
+            2 * (1 - kr) * v1,
+            -2 * (kr * (1 - kr) * v1 + kb * (1 - kb) * u1) / (1 - kr - kb),
+            2 * (1 - kb) * u1,
+        )
     )
     fit = np.minimum(
         (1 + GAMUT_SLACK - y1) / np.maximum(chroma.max(0), 1e-4),
-        (y1 + GAMUT_SLACK) / np.maximum((-chroma).max(0), 1e-4),
+        y1 / np.maximum((-chroma).max(0), 1e-4),
     )
     out = y1 + np.clip(fit, 0, 1) * chroma
-    return np.clip(np.moveaxis(out, 0, 2), 0, 1)
+    restored: NDArray[np.float64] = np.clip(np.moveaxis(out, 0, 2), 0, 1)
+    return restored

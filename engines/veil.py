@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.apply import GAIN_MAX, apply_rgb, apply_yuv420
+from engines import onnxrt
+from engines.apply import CHROMA_GAIN_MAX, GAIN_MAX, apply_rgb, apply_yuv420
+from engines.bundle import Bundle
+from engines.engine import Engine
+from engines.errors import FeedsWrong
 from engines.picture import Picture, Rgb, Yuv420, rgb_matrix
 from engines.restorer import KINDS, SPLASH_TYPES, Analysis, Degradation, Detection, level
+from engines.store import Store
 
 Floats = NDArray[np.float32]
 
@@ -26,13 +31,6 @@ FOLLOW = 0.3  # share of a new map that is taken at once in a still scene
 FOLLOW_EXPOSURE = 0.08  # the global term moves slower: no pumping
 CUT = 0.12  # mean change of the small picture that means another view
 TO_BT601 = np.linalg.inv(rgb_matrix("bt601")).astype(np.float32)
-
-
-class Engine(Protocol):
-    """Runs the net; see engines/engine.py."""
-
-    def run(self, feeds: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]: ...
-    def close(self) -> None: ...
 
 
 def shrink(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -60,16 +58,17 @@ def small_rgb(picture: Picture) -> Floats:
     matrix = rgb_matrix(picture.colour.matrix) / np.array([span, cspan, cspan])
     offset = matrix @ np.array([low, 128.0, 128.0])
     flat = matrix.astype(np.float32) @ planes.reshape(3, -1) - offset[:, None].astype(np.float32)
-    return np.clip(flat, 0, 1).reshape(3, *INPUT_SIZE)
+    out: Floats = np.clip(flat, 0, 1).reshape(3, *INPUT_SIZE)
+    return out
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the net says of one frame. transmission, soiling: h/4 w/4; veil: 3 h/16 w/16 RGB;
+    """What the net says of one frame. transmission, withheld: h/4 w/4; veil: 3 h/16 w/16 RGB;
     exposure: g_y, g_c, o_y, o_u, o_v."""
 
     transmission: Floats
-    soiling: Floats
+    withheld: Floats
     veil: Floats
     exposure: Floats
 
@@ -78,27 +77,22 @@ class Prediction:
         depth = (1 - share) * np.log(self.transmission) + share * np.log(new.transmission)
         return Prediction(
             transmission=np.exp(depth),
-            soiling=self.soiling + share * (new.soiling - self.soiling),
+            withheld=self.withheld + share * (new.withheld - self.withheld),
             veil=self.veil + share * (new.veil - self.veil),
             exposure=self.exposure + exposure_share * (new.exposure - self.exposure),
         )
 
     def coefficients(self) -> Floats:
-        """a, c, b_y, b_u, b_v: 5 h/4 w/4, gains at most GAIN_MAX. As models.veil.coefficients."""
+        """a, c, b_y, b_u, b_v: 5 h/4 w/4, within the bounds. As models.veil.coefficients."""
         h, w = self.transmission.shape
-        t = 1 - (1 - self.transmission) * (1 - self.soiling)
+        t = 1 - (1 - self.transmission) * (1 - self.withheld)
         wide = cv2.resize(self.veil.transpose(1, 2, 0), (w, h), interpolation=cv2.INTER_LINEAR)
         a_y, a_u, a_v = np.tensordot(TO_BT601, wide, (1, 2))
         g_y, g_c, o_y, o_u, o_v = self.exposure
-        share = (1 - t) / t
+        a, c = np.minimum(g_y / t, GAIN_MAX), np.minimum(g_c / t, CHROMA_GAIN_MAX)
+        veil = 1 - t
         return np.stack(
-            (
-                np.minimum(g_y / t, GAIN_MAX),
-                np.minimum(g_c / t, GAIN_MAX),
-                o_y - g_y * a_y * share,
-                o_u - g_c * a_u * share,
-                o_v - g_c * a_v * share,
-            )
+            (a, c, o_y - g_y * a_y * veil / t, o_u - c * a_u * veil, o_v - c * a_v * veil)
         ).astype(np.float32)
 
 
@@ -151,7 +145,7 @@ class VeilRestorer:
             }
         )
         new = Prediction(
-            out["transmission"][0, 0], out["soiling"][0, 0], out["veil"][0], out["exposure"][0]
+            out["transmission"][0, 0], out["withheld"][0, 0], out["veil"][0], out["exposure"][0]
         )
         self._state = self._smooth(new, small)
         detection = self._detection(out)
@@ -201,3 +195,22 @@ class VeilRestorer:
         splashed = kinds["splash"].level > 0
         kind = SPLASH_TYPES[int(np.argmax(out["splash_type"][0]))] if splashed else None
         return Detection(**kinds, splash_type=kind)
+
+
+def from_bundle(bundle: Bundle) -> VeilRestorer:
+    """The restorer of a verified bundle. Raises FeedsWrong for another architecture."""
+    manifest = bundle.manifest
+    if manifest.architecture != "veil":
+        raise FeedsWrong(f"{manifest.name} is a {manifest.architecture}, not a veil")
+    smoke, fog, splash = manifest.numbers("presence_offset")
+    return VeilRestorer(
+        onnxrt.load(bundle), name=manifest.name, presence_offset=(smoke, fog, splash)
+    )
+
+
+def load(name_or_path: str | Path | None = None, store: Store | None = None) -> VeilRestorer:
+    """The restorer of a bundle by name or path; the embedded default when None.
+
+    Raises BundleMissing, BundleRefused, BackendMissing or SelfTestFailed.
+    """
+    return from_bundle((store or Store()).find(name_or_path or "veil"))

@@ -11,7 +11,8 @@ is one affine function per pixel (`repair`), so no pixel can take anything from 
 
     y' = a y + b_y        u' = c u + b_u        v' = c v + b_v
 
-with a, c at most 1 / T_MIN. Physics couples them: a = g_y / t, b_y = -g_y A_y (1 - t) / t + o_y,
+with a at most 1 / T_MIN and c at most CHROMA_GAIN_MAX. Physics couples them: a = g_y / t,
+b_y = -g_y A_y (1 - t) / t + o_y,
 where g and o are one global exposure and colour term for the whole picture.
 """
 
@@ -28,6 +29,7 @@ from models.spec import Spec
 MAP_INPUT = (144, 256)  # h w of the picture that the net sees
 MAP_STRIDE = 4
 T_MIN = 0.22
+CHROMA_GAIN_MAX = 3.0  # above it the colour noise of 4:2:0 and of compression shows
 SHADOW_KEEP = 0.15  # luma never falls under this share of itself: no crushed shadows
 HIGHLIGHT = 0.1  # repair fades out over the last tenth of luma: saturated pixels hold no truth
 GAMUT_SLACK = 0.02
@@ -36,12 +38,14 @@ KR, KB = 0.299, 0.114  # BT.601, the picture's own working space
 
 class Maps(NamedTuple):
     """coefficients: b 5 h/4 w/4 (a, c, b_y, b_u, b_v); transmission, soiling: b 1 h/4 w/4 in
-    0-1; veil: b 3 h/16 w/16 RGB; exposure: b 5 (g_y, g_c, o_y, o_u, o_v); presence: b 3 logits
-    (smoke, fog, splash); coverage: b 3 in 0-1; splash_type: b 4 logits."""
+    0-1; withheld: b 1 h/4 w/4, the share of the repair that is not done where the lens is soiled
+    or the picture saturated; veil: b 3 h/16 w/16 RGB; exposure: b 5 (g_y, g_c, o_y, o_u, o_v);
+    presence: b 3 logits (smoke, fog, splash); coverage: b 3 in 0-1; splash_type: b 4 logits."""
 
     coefficients: Tensor
     transmission: Tensor
     soiling: Tensor
+    withheld: Tensor
     veil: Tensor
     exposure: Tensor
     presence: Tensor
@@ -73,8 +77,9 @@ def repair(rgb: Tensor, coefficients: Tensor) -> Tensor:
     y, u, v = to_yuv(rgb).unbind(1)
     a, c, by, bu, bv = k.unbind(1)
     fade = ((1 - y) / HIGHLIGHT).clamp(0, 1)
-    y1 = torch.maximum(a * y + by, SHADOW_KEEP * y)
-    y1 = (y + fade * (y1 - y)).clamp(0, 1)
+    change = fade * (torch.maximum(a * y + by, SHADOW_KEEP * y) - y)
+    room, rise = 1 - y, change.clamp_min(0)  # brightening rolls off into the headroom
+    y1 = (y + change.clamp_max(0) + rise * room / (room + rise + 1e-6)).clamp(0, 1)
     u1 = u + fade * (c * u + bu - u)
     v1 = v + fade * (c * v + bv - v)
     # hue-preserving gamut limit: shrink chroma until every channel fits
@@ -82,7 +87,7 @@ def repair(rgb: Tensor, coefficients: Tensor) -> Tensor:
     green = -(KR * red + KB * blue) / (1 - KR - KB)
     most = torch.maximum(torch.maximum(red, green), blue).clamp_min(1e-4)
     least = torch.maximum(torch.maximum(-red, -green), -blue).clamp_min(1e-4)
-    fit = torch.minimum((1 + GAMUT_SLACK - y1) / most, (y1 + GAMUT_SLACK) / least).clamp(0, 1)
+    fit = torch.minimum((1 + GAMUT_SLACK - y1) / most, y1 / least).clamp(0, 1)
     return to_rgb(torch.stack((y1, u1 * fit, v1 * fit), 1)).clamp(0, 1)
 
 
@@ -100,7 +105,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.narrow(F.relu(self.widen(self.norm(self.depthwise(x)))))
-        return x + self.scale(y)
+        out: Tensor = x + self.scale(y)
+        return out
 
 
 def down(cin: int, cout: int) -> nn.Sequential:
@@ -120,7 +126,8 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(self.project(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.block(x + skip)
+        out: Tensor = self.block(x + skip)
+        return out
 
 
 class Veil(nn.Module):
@@ -142,13 +149,14 @@ class Veil(nn.Module):
         self.local = nn.Sequential(nn.Conv2d(c4, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 2, 1))
         self.colour = nn.Conv2d(c16, 3, 1)
         self.exposure = nn.Linear(c16, 5)
-        self.detect = nn.Sequential(nn.Linear(c16, 64), nn.ReLU(), nn.Linear(64, 10))
+        self.detect = nn.Sequential(nn.Linear(c16 + 6, 64), nn.ReLU(), nn.Linear(64, 10))
         last = self.local[2]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.zeros_(last.weight)
         last.bias.data = torch.tensor([-2.0, -3.0])
         for head in (self.exposure, self.colour):
             nn.init.zeros_(head.weight)
+            assert head.bias is not None
             nn.init.zeros_(head.bias)
 
     def forward(self, image: Tensor, reference: Tensor, known: Tensor) -> Maps:
@@ -166,14 +174,17 @@ class Veil(nn.Module):
         depth, soil = self.local(x4).chunk(2, 1)  # b 1 h/4 w/4
         transmission = torch.exp(-F.softplus(depth)).clamp_min(T_MIN)
         soiling = torch.sigmoid(soil)
+        withheld = 1 - (1 - soiling) * (1 - saturation(image))
         veil = torch.sigmoid(self.colour(x16) + 0.6)  # b 3 h/16 w/16
         raw = torch.tanh(self.exposure(context))
         exposure = torch.cat((torch.exp(0.7 * raw[:, :2]), 0.25 * raw[:, 2:]), 1)
-        found = self.detect(context)
+        areas = torch.cat((_areas(1 - transmission), _areas(soiling)), 1)  # b 6
+        found = self.detect(torch.cat((context, areas), 1))
         return Maps(
-            coefficients=coefficients(transmission, soiling, veil, exposure),
+            coefficients=coefficients(transmission, withheld, veil, exposure),
             transmission=transmission,
             soiling=soiling,
+            withheld=withheld,
             veil=veil,
             exposure=exposure,
             presence=found[:, :3],
@@ -182,27 +193,44 @@ class Veil(nn.Module):
         )
 
 
-def coefficients(transmission: Tensor, soiling: Tensor, veil: Tensor, exposure: Tensor) -> Tensor:
+def saturation(image: Tensor) -> Tensor:
+    """How much of a place is burnt out: b 1 h/4 w/4 in 0-1. Small highlights do not count."""
+    y = to_yuv(image)[:, :1]
+    burnt = F.avg_pool2d(((y - 0.86) / 0.1).clamp(0, 1), MAP_STRIDE)
+    around = F.avg_pool2d(burnt, 5, 1, 2, count_include_pad=False)
+    return ((around - 0.2) / 0.6).clamp(0, 1)
+
+
+def coefficients(transmission: Tensor, withheld: Tensor, veil: Tensor, exposure: Tensor) -> Tensor:
     """Physics and the global term to a, c, b_y, b_u, b_v: b 5 h/4 w/4.
 
-    Where the lens is soiled the repair fades to the picture as it is: behind an opaque deposit
-    there is nothing to restore.
+    Where the lens is soiled or the picture burnt out the repair fades to the picture as it is:
+    behind an opaque deposit, or white, there is nothing to restore.
     """
-    t = 1 - (1 - transmission) * (1 - soiling)
+    t = 1 - (1 - transmission) * (1 - withheld)
     airlight = F.interpolate(veil, t.shape[-2:], mode="bilinear", align_corners=False)
-    a_y, a_u, a_v = to_yuv(airlight).split(1, 1)
-    g_y, g_c, o_y, o_u, o_v = exposure[..., None, None].split(1, 1)
-    gain, share = 1 / t, (1 - t) / t
+    a_y, a_u, a_v = to_yuv(airlight).chunk(3, 1)
+    g_y, g_c, o_y, o_u, o_v = exposure[..., None, None].chunk(5, 1)
+    share = (1 - t) / t
+    a = (g_y / t).clamp_max(1 / T_MIN)
+    c = (g_c / t).clamp_max(CHROMA_GAIN_MAX)
+    # an offset is the veil's colour times the gain that is really used
     return torch.cat(
         (
-            (g_y * gain).clamp_max(1 / T_MIN),
-            (g_c * gain).clamp_max(1 / T_MIN),
+            a,
+            c,
             o_y - g_y * a_y * share,
-            o_u - g_c * a_u * share,
-            o_v - g_c * a_v * share,
+            o_u - c * (1 - t) * a_u,
+            o_v - c * (1 - t) * a_v,
         ),
         1,
     )
+
+
+def _areas(hidden: Tensor) -> Tensor:
+    """Mean, maximum and covered share of an opacity map: b 3."""
+    covered = torch.sigmoid(30 * (hidden - 0.15))
+    return torch.cat((hidden.mean((2, 3)), hidden.amax((2, 3)), covered.mean((2, 3))), 1)
 
 
 def _stats(image: Tensor, reference: Tensor, known: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
     away = 1 - F.avg_pool2d(t, 4)
     airlight = ((maps.veil - batch["veil"]).abs() * away).mean((1, 2, 3))
     soil = F.binary_cross_entropy(maps.soiling, batch["soiling"], reduction="none").mean((1, 2, 3))
-    physics = exact * (0.35 * depth + 0.5 * airlight)
+    physics = exact * (0.35 * depth + 0.8 * airlight)
     kept = (1 - real) * 0.25 * soil
 
     presence = F.binary_cross_entropy_with_logits(
@@ -61,13 +61,23 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
     ).mean(1)
     counted = (batch["coverage"] >= 0).float()
     coverage = ((maps.coverage - batch["coverage"]).abs() * counted).mean(1)
-    splash = F.cross_entropy(maps.splash_type, batch["splash_type"], ignore_index=-1, reduction="none")
-    found = 0.08 * presence + 0.1 * coverage + 0.02 * splash
+    splash = F.cross_entropy(
+        maps.splash_type, batch["splash_type"], ignore_index=-1, reduction="none"
+    )
+    found = 0.25 * presence + 0.2 * coverage + 0.04 * splash
     # without a veil there is nothing to correct: keep the global term near identity
-    calm = 0.02 * maps.exposure[:, 2:].abs().mean(1) + 0.02 * maps.exposure[:, :2].log().abs().mean(1)
+    calm = 0.02 * maps.exposure[:, 2:].abs().mean(1) + 0.02 * maps.exposure[:, :2].log().abs().mean(
+        1
+    )
     total = (picture + physics + kept + found + calm).mean()
     parts = {
-        "pixel": pixel, "shape": shape, "contrast": contrast, "depth": depth * exact,
-        "airlight": airlight * exact, "soil": soil, "presence": presence, "coverage": coverage,
+        "pixel": pixel,
+        "shape": shape,
+        "contrast": contrast,
+        "depth": depth * exact,
+        "airlight": airlight * exact,
+        "soil": soil,
+        "presence": presence,
+        "coverage": coverage,
     }
     return total, {name: float(value.detach().mean()) for name, value in parts.items()}

@@ -19,9 +19,8 @@ from engines.restorer import KINDS, SPLASH_TYPES
 from models.veil import MAP_INPUT, MAP_STRIDE, T_MIN
 from trainer import dataset
 from trainer.degrade import Camera, Recipe, degrade
-from trainer.degrade.compose import COVERED
+from trainer.pixels import Image, unit
 
-Image = NDArray[np.float32]
 H, W = MAP_INPUT
 MAP_SIZE = (H // MAP_STRIDE, W // MAP_STRIDE)
 HAZY_LIMIT = 0.23  # clear frames over this dark channel are no ground truth for synthesis
@@ -107,7 +106,7 @@ class Window:
         part = part[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
         # INTER_AREA, as at run time: the net must see the same softness
         out = cv2.resize(np.ascontiguousarray(part), (W, H), interpolation=cv2.INTER_AREA)
-        return out.astype(np.float32) / np.float32(255)
+        return unit(out)
 
 
 def moved(rng: np.random.Generator, image: Image, amount: float) -> Image:
@@ -116,7 +115,8 @@ def moved(rng: np.random.Generator, image: Image, amount: float) -> Image:
     zoom = float(np.exp(rng.normal(0, amount)))
     warp = cv2.getRotationMatrix2D((W / 2, H / 2), angle, zoom)
     warp[:, 2] += rng.normal(0, amount * W, 2)
-    return cv2.warpAffine(image, warp, (W, H), borderMode=cv2.BORDER_REFLECT)
+    out: Image = cv2.warpAffine(image, warp, (W, H), borderMode=cv2.BORDER_REFLECT)
+    return out
 
 
 class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
@@ -184,7 +184,9 @@ class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
         if reference is not None:  # the camera's balance may have followed the smoke
             image = np.clip(image * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32), 0, 1)
         present = {
-            "smoke": float((truth.transmission < 1 - 0.07).mean()) > 0.03 if recipe.smoke else False,
+            "smoke": float((truth.transmission < 1 - 0.07).mean()) > 0.03
+            if recipe.smoke
+            else False,
             "fog": truth.coverage["fog"] > 0.01,
             "splash": truth.coverage["splash"] > 0.003,
         }
@@ -299,6 +301,3 @@ class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
             "exact": torch.tensor(exact),
             "real": torch.tensor(real),
         }
-
-
-__all__ = ["COVERED", "Cached", "CachedPair", "Mix", "Samples", "load_clear", "load_pairs"]

@@ -92,8 +92,11 @@ def train(
         say(f"resumes at step {first}")
     numbers = range(first * plan.batch, plan.steps * plan.batch)
     loader = DataLoader(
-        samples, plan.batch, sampler=numbers, num_workers=plan.workers, prefetch_factor=
-        4 if plan.workers else None,
+        samples,
+        plan.batch,
+        sampler=numbers,
+        num_workers=plan.workers,
+        prefetch_factor=4 if plan.workers else None,
     )
     board = SummaryWriter(str(out / "board"))
     model.train()
@@ -106,7 +109,7 @@ def train(
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {step}")
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
         optimiser.step()
         average.update(model, step)

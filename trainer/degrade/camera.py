@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
-import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+from trainer.pixels import Image, grey_levels, unit
 
 
 def jpeg(image: Image, quality: int) -> Image:
     """Through JPEG 4:2:0 and back; h w 3, 0-1."""
-    ok, data = cv2.imencode(
-        ".jpg", np.uint8(np.clip(image, 0, 1)[..., ::-1] * 255 + 0.5), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    if not ok:
-        raise ValueError(f"JPEG failed on {image.shape}")
-    return np.float32(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]) / np.float32(255)
+    pixels = grey_levels(image)
+    back = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "420")
+    return unit(simplejpeg.decode_jpeg(back))
 
 
 def h264(frames: list[Image], crf: int) -> list[Image]:
@@ -33,14 +30,12 @@ def h264(frames: list[Image], crf: int) -> list[Image]:
         stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p"
         stream.options = {"crf": str(crf), "preset": "veryfast"}
         for image in frames:
-            pixels = np.uint8(np.clip(image[:h, :w], 0, 1) * 255 + 0.5)
+            pixels = grey_levels(image[:h, :w])
             out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         out.mux(stream.encode())
     buffer.seek(0)
     with av.open(buffer) as back:
-        return [
-            np.float32(f.to_ndarray(format="rgb24")) / np.float32(255) for f in back.decode(video=0)
-        ]
+        return [unit(f.to_ndarray(format="rgb24")) for f in back.decode(video=0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +52,10 @@ class Camera:
     @staticmethod
     def draw(rng: np.random.Generator) -> Camera:
         """A plausible camera."""
-        exposure = float(np.exp(rng.normal(0.0, 0.12)))
-        balance = np.exp(rng.normal(0.0, 0.04, 3))
+        exposure = rng.normal(0.0, 0.12)
+        red, green, blue = np.exp(exposure + rng.normal(0.0, 0.04, 3))
         return Camera(
-            gains=tuple(float(exposure * b) for b in balance),  # type: ignore[arg-type]
+            gains=(float(red), float(green), float(blue)),
             gamma=float(np.exp(rng.normal(0.0, 0.1))),
             vignette=float(rng.choice([0.0, rng.uniform(0.05, 0.5)])),
             mask_radius=float(rng.uniform(0.7, 0.98)) if rng.random() < 0.2 else None,
@@ -75,7 +70,8 @@ class Camera:
             h, w = image.shape[:2]
             ys, xs = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
             out = out * (1 - self.vignette * np.clip((xs**2 + ys**2) / 2, 0, 1))[..., None]
-        return np.clip(out, 0, 1).astype(np.float32)
+        seen: Image = np.clip(out, 0, 1).astype(np.float32)
+        return seen
 
     def mask(self, h: int, w: int) -> NDArray[np.float32]:
         """1 in the field of view, 0 in the black border: h w."""
@@ -83,7 +79,8 @@ class Camera:
             return np.ones((h, w), np.float32)
         ys, xs = np.mgrid[0:h, 0:w]
         r = np.hypot(xs - w / 2, ys - h / 2) / (0.5 * np.hypot(h, w))
-        return np.clip((self.mask_radius - r) * w / 4, 0, 1).astype(np.float32)
+        inside: NDArray[np.float32] = np.clip((self.mask_radius - r) * w / 4, 0, 1)
+        return inside.astype(np.float32)
 
     def sensor(self, image: Image, rng: np.random.Generator) -> Image:
         """Noise and compression: belongs to the one recorded picture."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.restorer import SplashType
+from engines.restorer import Kind, SplashType
 from trainer.degrade.camera import Camera
 from trainer.degrade.fog import Fog
 from trainer.degrade.noise import Field
@@ -52,6 +52,15 @@ class Recipe:
     splash_type: SplashType | None = None
     linear_light: bool = False
     exposure_shift: float = 0.0  # log2 of the automatic exposure's reaction to the veil
+
+    @staticmethod
+    def of(kind: Kind, severity: float) -> Recipe:
+        """One kind alone."""
+        return Recipe(
+            smoke=severity if kind == "smoke" else 0.0,
+            fog=severity if kind == "fog" else 0.0,
+            splash=severity if kind == "splash" else 0.0,
+        )
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Recipe:

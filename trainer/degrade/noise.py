@@ -68,10 +68,12 @@ class Turbulence:
             field = math.cos(phase) * self._first + math.sin(phase) * self._second
         x = self._x + np.float32(self.drift_px_s[0] * t_s)
         y = self._y + np.float32(self.drift_px_s[1] * t_s)
-        return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        out: Field = cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return out
 
 
 def smoothstep(x: Field) -> Field:
     """0 below 0, 1 above 1, cubic between."""
     x = np.clip(x, 0.0, 1.0)
-    return x * x * (3.0 - 2.0 * x)
+    out: Field = x * x * (3.0 - 2.0 * x)
+    return out

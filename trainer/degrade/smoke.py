@@ -43,8 +43,8 @@ def draw_look(rng: np.random.Generator, severity: float) -> Look:
     shares = np.array([[0.5, 0.5, 0.7], [1.0, 0.25, 0.1], [0.25, 1.0, 0.2], [0.15, 0.3, 1.3]])[mode]
     depth = 0.06 + 2.3 * severity**1.5
     shares = shares * rng.uniform(0.6, 1.4, 3) * depth
-    warmth = rng.normal(0.0, 0.045)
-    tint = np.clip(1.0 + np.array([warmth, 0.0, -warmth]) + rng.normal(0.0, 0.02, 3), 0.7, 1.2)
+    warmth = rng.normal(-0.02, 0.08)  # fine smoke scatters blue; cameras balance it either way
+    tint = np.clip(1.0 + np.array([warmth, 0.0, -warmth]) + rng.normal(0.0, 0.035, 3), 0.7, 1.25)
     return Look(
         haze=float(shares[0]),
         banks=float(shares[1]),
@@ -106,7 +106,9 @@ class Smoke:
         along = dx * math.cos(look.heading_rad) + dy * math.sin(look.heading_rad)
         across = -dx * math.sin(look.heading_rad) + dy * math.cos(look.heading_rad)
         width = 0.03 + look.spread * np.maximum(along, 0.0)
-        body = np.exp(-0.5 * ((across + 0.03 * banks) / width) ** 2) * smoothstep(along / 0.08 + 0.3)
+        body = np.exp(-0.5 * ((across + 0.03 * banks) / width) ** 2) * smoothstep(
+            along / 0.08 + 0.3
+        )
         puff = np.exp(-0.5 * (dx * dx + dy * dy) / (0.02 + 0.1 * look.spread) ** 2 / 4.0)
         pulse = 1.0 + 0.3 * math.sin(2.0 * math.pi * self._gust_hz * 3.0 * t_s)
         rolling = np.clip(0.75 + 0.4 * eddies + 0.25 * banks, 0.1, 2.0)

@@ -1,0 +1,86 @@
+"""Runs as functions: each returns what to train on what, for how long.
+
+`veil` is two runs: synthetic first, where truth is exact and teaches gain, then real pairs mixed
+in at a low rate, which teach the colour of real smoke. A fold is the second run with two scenes
+left out, so that every scene is judged by a net that never saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from trainer.samples import Mix
+from trainer.train import Plan
+
+FOLDS: tuple[tuple[str, str], ...] = (
+    ("1", "2"), ("4", "6"), ("7", "9"), ("11", "15"), ("13", "17"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """One run. start: name of the recipe whose weights it begins with; without: scenes left out
+    (None: no real pairs at all)."""
+
+    name: str
+    about: str
+    mix: Mix
+    plan: Plan
+    seed: int
+    start: str | None = None
+    without: tuple[str, ...] | None = None
+
+
+def veil_synthetic() -> Recipe:
+    """Synthetic smoke, fog and splash over clear frames of the training patients."""
+    return Recipe(
+        name="veil-synthetic",
+        about="veil, first run: synthetic degradations, exact truth",
+        mix=Mix(clear=0.2, reference=0.45),
+        plan=Plan(steps=5600),
+        seed=1,
+    )
+
+
+def veil() -> Recipe:
+    """The embedded default: real pairs of all scenes mixed in."""
+    return Recipe(
+        name="veil",
+        about="veil, second run: real pairs mixed in; what ships",
+        mix=Mix(real=0.4, real_clear=0.06, clear=0.16, reference=0.55),
+        plan=Plan(steps=900, learning_rate=6e-4, warm_up=50, ema=0.995),
+        seed=2,
+        start="veil-synthetic",
+        without=(),
+    )
+
+
+def veil_fold(number: int) -> Recipe:
+    """As `veil`, with the scenes of one fold left out; for cross-validation."""
+    scenes = FOLDS[number]
+    return replace(
+        veil(),
+        name=f"veil-fold{number}",
+        about=f"veil without scenes {' and '.join(scenes)}: judged on them",
+        without=scenes,
+    )
+
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    "veil-synthetic": veil_synthetic,
+    "veil": veil,
+    "veil-fold0": lambda: veil_fold(0),
+    "veil-fold1": lambda: veil_fold(1),
+    "veil-fold2": lambda: veil_fold(2),
+    "veil-fold3": lambda: veil_fold(3),
+    "veil-fold4": lambda: veil_fold(4),
+}
+
+
+def judged_by(scene: str) -> str:
+    """The fold that never saw a scene."""
+    for number, scenes in enumerate(FOLDS):
+        if scene in scenes:
+            return f"veil-fold{number}"
+    raise ValueError(f"no fold leaves scene {scene} out")
