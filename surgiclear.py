@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+from pathlib import Path
+from typing import Annotated, Literal
 
 import click
 import typer
@@ -21,6 +23,48 @@ app = typer.Typer(
 @app.callback()
 def _root() -> None:
     """Restores laparoscopic video. Research software, not a cleared medical device."""
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Video, picture, folder or URL.")],
+    output: Annotated[Path, typer.Argument(help="Video, picture or folder to write.")],
+    engine: Annotated[str | None, typer.Option(help="A bundle's name or path.")] = None,
+    compare: Annotated[
+        Literal["split", "side", "none"], typer.Option(help="Show raw beside restored.")
+    ] = "none",
+    report: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    kinds: Annotated[str, typer.Option(help="What to restore.")] = "smoke,fog,splash",
+    strength: Annotated[float, typer.Option(help="0 (raw) to 1 (full repair).")] = 1.0,
+    reference: Annotated[
+        Path | None, typer.Option(help="A clear picture of the same scene.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="libav encoder, as NAME:KEY=VALUE,KEY=VALUE.")
+    ] = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Take what can be read of a damaged video.")
+    ] = False,
+) -> int:
+    """Restore a recording, a picture or a folder of pictures."""
+    from rich.console import Console
+
+    from server.choose import choose
+    from server.restore import ended_by_signals, order_of
+    from server.restore import restore as run
+
+    order = order_of(
+        source, output, kinds=kinds, strength=strength, compare=compare, reference=reference,
+        encoder=encoder, salvage=salvage,
+    )  # fmt: skip
+    with ended_by_signals():
+        done = run(order, lambda: choose(engine), Console(stderr=True), report)
+    for note in done.notes:
+        typer.echo(f"surgiclear: note: {note}", err=True)
+    for failure in done.failed:
+        typer.echo(f"surgiclear: {failure}", err=True)
+    typer.echo(done.sentence())
+    return 2 if done.failed else 0
 
 
 def main() -> None:

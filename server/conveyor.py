@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Stopped(Exception):  # noqa: N818  it ends a thread, it is no error of its own
+class Stopped(Exception):
     """The other side broke off; the thread that meets this ends quietly."""
 
 

@@ -41,15 +41,24 @@ class VideoSink:
         self._passengers: dict[int, av.stream.Stream] = {}
 
     def prepare(
-        self, media: Media, facts: VideoFacts, choice: EncoderChoice, width: int, height: int
+        self,
+        media: Media | None,
+        facts: VideoFacts,
+        choice: EncoderChoice,
+        width: int,
+        height: int,
     ) -> None:
-        """Adds the streams; nothing is written yet."""
+        """Adds the streams; nothing is written yet. media: whose other streams travel along."""
         if self._container.format.name in ("mov", "mp4", "ipod"):
             # the start time is kept in units of this; the default is a millisecond
             self._container.container_options["movie_timescale"] = str(facts.time_base.denominator)
         self._encoder = Encoder(self._container, choice, facts, width, height)
         if self._encoder.pixel_format == "yuv444p":
             self.notes.append(f"odd size {width}x{height}: {choice.codec} holds it as 4:4:4")
+        if media is not None:
+            self._bring_along(media)
+
+    def _bring_along(self, media: Media) -> None:
         self._container.metadata.update(media.container.metadata)
         self._container.set_chapters(media.container.chapters())
         left_out = sum(s.type == "data" for s in media.container.streams)

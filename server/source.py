@@ -29,7 +29,8 @@ class SourceKind(StrEnum):
 
 
 def is_url(location: str) -> bool:
-    return "://" in location
+    """Whether this names no local file: a network address, or a phantom (`phantom:`)."""
+    return "://" in location or location.startswith("phantom:")
 
 
 def is_picture(path: Path) -> bool:

@@ -133,13 +133,18 @@ def _plain(path: Path, image: Image.Image) -> Still:
     )
 
 
-def format_for(path: Path) -> str:
-    """The format that a file's suffix stands for. Raises SettingInvalid."""
+def format_for(output: Path, still: Still) -> str:
+    """The still's own format where the suffix is its own, else what the suffix stands for.
+
+    Raises SettingInvalid.
+    """
+    if output.suffix.lower() == still.path.suffix.lower():
+        return still.format
     try:
-        return FORMAT_OF[path.suffix.lower()]
+        return FORMAT_OF[output.suffix.lower()]
     except KeyError:
         raise SettingInvalid(
-            f"{path} names no picture format", "end it in " + ", ".join(sorted(FORMAT_OF))
+            f"{output} names no picture format", "end it in " + ", ".join(sorted(FORMAT_OF))
         ) from None
 
 
@@ -149,10 +154,10 @@ def write_still(still: Still, rgb: Rgb, output: Path) -> None:
     Another size than the still's (a comparison) drops what belongs to the original alone.
     Raises SettingInvalid, SinkUnwritable, OutputIncomplete.
     """
-    target = format_for(output)
+    target = format_for(output, still)
     same_size = rgb.pixels.shape == still.rgb.pixels.shape
     if still.deep is not None and target in DEEP_FORMATS and same_size:
-        data = _encoded_deep(still, rgb, output.suffix)
+        data = _encoded_deep(still, rgb, target)
     else:
         data = _encoded(still, rgb, target, same_size)
     with Whole(output) as whole:
@@ -160,7 +165,7 @@ def write_still(still: Still, rgb: Rgb, output: Path) -> None:
         whole.commit()
 
 
-def _encoded_deep(still: Still, rgb: Rgb, suffix: str) -> bytes:
+def _encoded_deep(still: Still, rgb: Rgb, target: str) -> bytes:
     """The original's 16 bits plus the change found in 8."""
     assert still.deep is not None
     change = rgb.pixels.astype(np.int32) - still.rgb.pixels
@@ -171,9 +176,9 @@ def _encoded_deep(still: Still, rgb: Rgb, suffix: str) -> bytes:
         values = values[..., ::-1]
         if still.alpha is not None:
             values = np.dstack([values, still.alpha])
-    ok, data = cv2.imencode(suffix, np.ascontiguousarray(values))
+    ok, data = cv2.imencode(f".{target.lower()}", np.ascontiguousarray(values))
     if not ok:
-        raise SettingInvalid(f"{still.path} cannot be written as {suffix}", "choose .png")
+        raise SettingInvalid(f"{still.path} cannot be written as {target}", "choose .png")
     return bytes(data)
 
 

@@ -1,0 +1,51 @@
+"""The one place that turns --engine into a restorer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engines.engine import Info
+from engines.errors import BundleMissing, EngineError
+from engines.restorer import Restorer
+from server.errors import EngineUnavailable, SettingInvalid
+
+DEFAULT = "veil"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A restorer ready to be warmed, and which engine it is."""
+
+    restorer: Restorer
+    info: Info
+
+
+def choose(name_or_path: str | None = None) -> Chosen:
+    """The restorer of a bundle by name or path, the embedded default for None.
+
+    Raises SettingInvalid where there is no such bundle, EngineUnavailable where it does not
+    verify or its run time does not load.
+    """
+    # here, so that commands without an engine start without numba and the run time
+    from engines.onnxrt import CPU
+    from engines.store import Store
+    from engines.veil import from_bundle
+
+    try:
+        bundle = Store().find(name_or_path or DEFAULT)
+        restorer = from_bundle(bundle)
+    except BundleMissing as error:
+        raise SettingInvalid(error.what, error.do) from error
+    except EngineError as error:
+        raise EngineUnavailable(error.what, error.do) from error
+    manifest = bundle.manifest
+    return Chosen(
+        restorer,
+        Info(
+            name=manifest.name,
+            version=manifest.version,
+            sha256=bundle.sha256,
+            provider=CPU.provider,
+            detail=manifest.architecture,
+        ),
+    )

@@ -1,0 +1,70 @@
+"""The offline main job: restores what a path or URL names, and says what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from engines.restorer import KINDS
+from server.album import restore_folder, restore_picture
+from server.choose import Chosen
+from server.errors import SettingInvalid
+from server.offline import Order, refuse_same_place, restore_video
+from server.progress import shown
+from server.report import Report
+from server.source import SourceKind, identify
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block like an exception, so that unfinished files go."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, leave) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def order_of(source: str, output: Path, *, kinds: str, **rest: Any) -> Order:
+    """The order that command-line words make. kinds: comma-separated. Raises SettingInvalid."""
+    wanted = [word.strip() for word in kinds.split(",") if word.strip()]
+    for word in wanted:
+        if word not in KINDS:
+            raise SettingInvalid(f"no kind is called {word!r}", f"choose among {', '.join(KINDS)}")
+    chosen = tuple(kind for kind in KINDS if kind in wanted)
+    return Order(source=source, output=output, kinds=chosen, **rest)
+
+
+def restore(
+    order: Order, choose: Callable[[], Chosen], console: Console, report: Path | None = None
+) -> Report:
+    """A picture, a folder of them, or a video. choose: called once the input is known to be
+    there; console: for progress. Raises SurgiclearError."""
+    kind = identify(order.source)
+    refuse_same_place(order.source, order.output)
+    chosen = choose()
+    restorer, info = chosen.restorer, chosen.info
+    with contextlib.closing(restorer):
+        if kind is SourceKind.PICTURE:
+            done = restore_picture(order, restorer, info)
+        elif kind is SourceKind.FOLDER:
+            with shown("restoring", console, unit="pictures") as advance:
+                done = restore_folder(order, restorer, info, advance=advance)
+        else:
+            with shown("restoring", console) as advance:
+                done = restore_video(order, restorer, info, advance=advance)
+    if report is not None:
+        done.write(report)
+    return done
