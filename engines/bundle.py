@@ -97,10 +97,11 @@ def _read(folder: int, name: str, most: int, exact: int | None, links: bool) -> 
         raise ListingWrong(f"{name} is missing", "fetch the bundle again") from None
     except OSError as error:
         raise ListingWrong(f"{name} is a link or cannot be read ({error.strerror})") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise ListingWrong(f"{name} is not a plain file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ListingWrong(f"{name} is not a plain file")
         if status.st_nlink != 1 and not links:
             raise ListingWrong(f"{name} has a second name (hard link)", "copy the bundle")
         if status.st_size > most or (exact is not None and status.st_size != exact):

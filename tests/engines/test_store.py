@@ -1,0 +1,114 @@
+"""Bundles are found by name or path, refused ones are listed with their reason, none goes back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from bundles import make_key, tiny_bundle
+
+from engines.bundle import sign
+from engines.errors import (
+    BundleMissing,
+    ContentWrong,
+    ListingWrong,
+    ManifestInvalid,
+    SignatureWrong,
+    VersionTooOld,
+)
+from engines.store import PlanKey, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(user=tmp_path / "user", package=tmp_path / "package")
+
+
+def test_a_name_is_the_users_first(store: Store) -> None:
+    tiny_bundle(store.package / "tiny")
+    assert store.find("tiny").manifest.version == "1.0.0"
+    tiny_bundle(store.user / "tiny", version="1.1.0")
+    assert store.find("tiny").manifest.version == "1.1.0"
+    assert store.find(store.package / "tiny").manifest.version == "1.0.0"
+    assert store.find(f"{store.package}/tiny").manifest.version == "1.0.0"
+
+
+@pytest.mark.parametrize("name", ["other", "", ".", ".."])
+def test_an_unknown_name_lists_the_known(store: Store, name: str) -> None:
+    tiny_bundle(store.user / "tiny")
+    with pytest.raises(BundleMissing, match="tiny") as caught:
+        store.find(name)
+    assert caught.value.exit_code == 2
+
+
+def test_a_bundle_in_another_ones_place_is_refused(store: Store) -> None:
+    tiny_bundle(store.user / "veil")
+    with pytest.raises(ManifestInvalid, match="'tiny', not 'veil'"):
+        store.find("veil")
+
+
+def test_all_are_listed_the_bad_with_their_reason(store: Store) -> None:
+    tiny_bundle(store.package / "tiny")
+    tiny_bundle(store.user / "tiny")
+    (store.user / "tiny" / "CARD.md").write_text("changed")
+    (store.user / ".half-written").mkdir()
+    bad, good = store.all()
+    assert bad.bundle is None
+    assert isinstance(bad.refusal, ContentWrong)
+    assert good.bundle is not None
+    assert good.refusal is None
+    assert Store(user=store.user / "none", package=store.user / "none").all() == []
+
+
+def test_it_asks_for_a_signature_where_told(store: Store, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "keys", "lab")
+    strict = replace(store, require_signature=True, trusted_keys=(key.public,))
+    bundle = tiny_bundle(store.user / "tiny")
+    with pytest.raises(SignatureWrong):
+        strict.find("tiny")
+    sign(bundle, key)
+    assert strict.find("tiny").signer == key.public
+
+
+def test_there_is_no_way_back(store: Store) -> None:
+    old = tiny_bundle(store.package / "tiny")
+    new = tiny_bundle(store.user / "tiny", version="1.2.0")
+    store.activate(old)
+    assert store.floors() == {"tiny": "1.0.0"}
+    store.activate(new)
+    store.activate(new)
+    assert store.floors() == {"tiny": "1.2.0"}
+    with pytest.raises(VersionTooOld):
+        store.activate(old)
+    with pytest.raises(VersionTooOld):
+        store.find(store.package / "tiny")
+    assert store.floors() == {"tiny": "1.2.0"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"tiny": 1}', '{"tiny": "1"}', "\ufffd"])
+def test_a_damaged_memory_of_versions_is_not_forgotten(store: Store, text: str) -> None:
+    tiny_bundle(store.user / "tiny")
+    (store.user / "oldest.json").write_text(text)
+    with pytest.raises(ManifestInvalid):
+        store.find("tiny")
+
+
+def test_hard_links_are_allowed_in_the_package_only(store: Store, tmp_path: Path) -> None:
+    for root in (store.user, store.package):
+        tiny_bundle(root / "tiny")
+        os.link(root / "tiny" / "model.onnx", tmp_path / root.name / "linked")
+    with pytest.raises(ListingWrong):
+        store.find("tiny")
+    assert store.find(store.package / "tiny").manifest.name == "tiny"
+
+
+def test_any_other_circumstance_is_another_plan() -> None:
+    key = PlanKey(
+        onnx_sha256="0" * 64, gpu="RTX 4090", capability="sm89", runtime="tensorrt 11.4",
+        driver="600", precision="fp16", shape="1x720x1280x3",
+    )  # fmt: skip
+    others = {replace(key, **{f.name: "other"}).digest for f in fields(key)}
+    assert len(others) == len(fields(key))
+    assert key.digest not in others
