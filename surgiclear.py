@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import click
 import typer
 
+from engines.errors import EngineError
+from engines.verbs import app as engines_app
 from server.errors import SurgiclearError
 
 app = typer.Typer(
@@ -18,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Restores laparoscopic video. Research software, not a cleared medical device.",
 )
+app.add_typer(engines_app, name="engines")
 
 
 @app.callback()
@@ -67,13 +70,48 @@ def restore(
     return 2 if done.failed else 0
 
 
+@app.command()
+def phantom(
+    output: Annotated[Path, typer.Argument(help="Film to write, or a .png sheet of its frames.")],
+    truth: Annotated[
+        Path | None, typer.Option(help="Film of the same scene with nothing in the way.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, usually 1280x720.")] = None,
+    fps: Annotated[str | None, typer.Option(help="Frames a second, usually 25.")] = None,
+    seconds: Annotated[str | None, typer.Option(help="Of one loop, usually 40.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Which scene.")] = None,
+    episodes: Annotated[
+        str | None, typer.Option(help="In order, as smoke,fog,smoke+splash; or none.")
+    ] = None,
+    level: Annotated[str | None, typer.Option(help="1-4: how much they cover.")] = None,
+    splash: Annotated[str | None, typer.Option(help="blood, fat, bile or fluid.")] = None,
+    loops: Annotated[str | None, typer.Option(help="How often the scene is played.")] = None,
+) -> None:
+    """Write the sample feed (source `phantom:`) to a file, with its exact truth."""
+    from rich.console import Console
+
+    from server.phantom.film import order
+    from server.restore import ended_by_signals
+
+    given = {
+        "size": size, "fps": fps, "seconds": seconds, "seed": seed, "episodes": episodes,
+        "level": level, "splash": splash, "loops": loops,
+    }  # fmt: skip
+    with ended_by_signals():
+        notes = order(
+            {k: v for k, v in given.items() if v is not None}, output, truth, Console(stderr=True)
+        )
+    for note in notes:
+        typer.echo(f"surgiclear: note: {note}", err=True)
+
+
 def main() -> None:
     """Runs the command: one line on stderr and exit 2 (user's mistake) or 1 (failure)."""
     debug = "--debug" in sys.argv
     argv = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         code = app(args=argv, standalone_mode=False)
-    except SurgiclearError as error:
+    except (SurgiclearError, EngineError) as error:
         if debug:
             traceback.print_exc()
         typer.echo(f"surgiclear: {error}", err=True)

@@ -6,17 +6,35 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 
-from engines.picture import Yuv420
-from server.decode import BT709, FULL_RANGE, ColourTags, Decoded, VideoFacts
+from engines.picture import Colour, Yuv420
+from server.decode import BT709, ColourTags, Decoded, VideoFacts
 from server.encode import image_of
 from server.errors import SettingInvalid
 from server.phantom.spec import SCHEME as PHANTOM
-from server.phantom.spec import parse
+from server.phantom.spec import PhantomSpec, parse
 from server.pipeline import Stopwatch
 
 __all__ = ["PHANTOM", "Rendered"]
 
-BT601 = 6  # AVCOL_SPC_SMPTE170M
+LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG
+
+
+def facts_of(spec: PhantomSpec) -> VideoFacts:
+    """What the header of a phantom's video says."""
+    count = spec.frames * spec.loops
+    return VideoFacts(
+        width=spec.width,
+        height=spec.height,
+        colour=Colour("bt709", full_range=False),
+        tags=ColourTags(LIMITED_RANGE, BT709, BT709, BT709),
+        rate=spec.fps,
+        time_base=1 / Fraction(spec.fps),
+        frames=count or None,
+        sample_aspect=None,
+        display_matrix=None,
+        interlaced=False,
+        losses=(),
+    )
 
 
 class Rendered:
@@ -31,22 +49,7 @@ class Rendered:
         self._feed = Feed(spec)
         self._count = spec.frames * spec.loops
         self._watch = watch
-        first = self._feed.picture(0)
-        matrix = BT709 if first.colour.matrix == "bt709" else BT601
-        tags = ColourTags(FULL_RANGE if first.colour.full_range else 1, matrix, matrix, matrix)
-        self.facts = VideoFacts(
-            width=spec.width,
-            height=spec.height,
-            colour=first.colour,
-            tags=tags,
-            rate=spec.fps,
-            time_base=1 / Fraction(spec.fps),
-            frames=self._count,
-            sample_aspect=None,
-            display_matrix=None,
-            interlaced=False,
-            losses=(),
-        )
+        self.facts = facts_of(spec)
 
     def __iter__(self) -> Iterator[Decoded]:
         for index in range(self._count):

@@ -89,6 +89,7 @@ def _turbulence(banks, wisps, xs, ys, age, tip_x, tip_y, source, rest):  # type:
         climb = max(F(0), rise)
         width = F(0.020) + F(0.34) * climb
         start = min(F(1), max(F(0), (rise + F(0.03)) * F(12)))
+        torn = min(F(1), F(0.2) + F(4) * climb)  # whole at its source, in rags above
         column = F(1.9) * start / (F(1) + F(4) * climb)
         # the column sways more the higher it is, in waves that travel up with the gas
         sway = _at(banks, F(11) * age, y * F(70) + age * F(26)) * (F(0.004) + F(0.14) * climb)
@@ -101,8 +102,9 @@ def _turbulence(banks, wisps, xs, ys, age, tip_x, tip_y, source, rest):  # type:
             fine = _at(wisps, (x + F(0.07) * wx) * F(105) - age * F(9),
                        (y + F(0.07) * wy) * F(105) + age * F(24))  # fmt: skip
             across = (x - tip_x + sway) / width
-            plume = column * math.exp(-across * across)
-            rolling = F(0.75) + F(0.28) * fine + F(0.12) * big
+            far2 = (x - tip_x) * (x - tip_x) + (rise - F(0.03)) * (rise - F(0.03))
+            plume = column * math.exp(-across * across) + F(0.7) * math.exp(far2 * F(-1 / 0.045**2))
+            rolling = max(F(0.3), F(1) + torn * (F(0.28) * fine + F(0.12) * big - F(0.25)))
             body = F(0.40) + rest * (F(0.13) * big + F(0.055) * fine * (F(1) + F(0.5) * big))
-            out[row, col] = body + source * plume * max(F(0.3), rolling) * F(0.5)
+            out[row, col] = body + source * plume * rolling * F(0.5)
     return out

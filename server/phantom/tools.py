@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from server.phantom.noise import Field
 
 F = np.float32
+Plane = NDArray[np.uint8]
+HINGE = 0.14  # of jaws, behind the tip
+JAW_SWING_RAD = 0.42  # of each jaw, fully open
 STEPS = 64  # entries across a rod in the table of materials
 
 # Row of each material in MATERIALS
@@ -107,24 +110,20 @@ MATERIALS = _materials()
 
 def draw(
     parts: tuple[Part, ...], pose: Pose,
-    y: NDArray[np.uint8], u: NDArray[np.uint8], v: NDArray[np.uint8],
+    y: Plane, u: Plane, v: Plane,
     unit: float, middle: tuple[float, float], spans: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """Paints a tool over the working planes, within the view."""
     ax, ay = pose.axis
-    rods = np.zeros((len(parts), 9), F)
+    rods = np.zeros((len(parts), 8), F)
     for row, part in enumerate(parts):
-        ends = []
+        swing = JAW_SWING_RAD * pose.opening * part.jaw
+        c, d = math.cos(swing), math.sin(swing)
+        ends: list[float] = []
         for s, n in (part.a, part.b):
-            if part.jaw:  # swing about the hinge
-                swing = 0.42 * pose.opening * part.jaw
-                hinge = 0.14
-                s, n = (
-                    hinge + (s - hinge) * math.cos(swing) - n * math.sin(swing),
-                    (n * math.cos(swing) - (s - hinge) * math.sin(swing)),
-                )
+            s, n = HINGE + (s - HINGE) * c - n * d, n * c - (s - HINGE) * d
             ends += [pose.tip[0] + s * ax - n * ay, pose.tip[1] + s * ay + n * ax]
-        rods[row] = (*ends, part.radius_a, part.radius_b, part.material, part.ridges, 0.0)
+        rods[row] = (*ends, part.radius_a, part.radius_b, part.material, part.ridges)
     _rods(rods, MATERIALS, F(unit), F(middle[0]), F(middle[1]), spans, y, u, v)
 
 
