@@ -10,8 +10,6 @@ from typing import Annotated, Literal
 import click
 import typer
 
-from engines.errors import EngineError
-from engines.verbs import app as engines_app
 from server.errors import SurgiclearError
 
 app = typer.Typer(
@@ -20,7 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Restores laparoscopic video. Research software, not a cleared medical device.",
 )
-app.add_typer(engines_app, name="engines")
 
 
 @app.callback()
@@ -111,7 +108,7 @@ def main() -> None:
     argv = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         code = app(args=argv, standalone_mode=False)
-    except (SurgiclearError, EngineError) as error:
+    except SurgiclearError as error:
         if debug:
             traceback.print_exc()
         typer.echo(f"surgiclear: {error}", err=True)
