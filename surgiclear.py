@@ -7,9 +7,10 @@ import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
-import click
 import typer
 
+from engines.errors import EngineError
+from engines.verbs import app as engines_app
 from server.errors import SurgiclearError
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Restores laparoscopic video. Research software, not a cleared medical device.",
 )
+app.add_typer(engines_app, name="engines")
 
 
 @app.callback()
@@ -108,15 +110,17 @@ def main() -> None:
     argv = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         code = app(args=argv, standalone_mode=False)
-    except SurgiclearError as error:
+    except (SurgiclearError, EngineError) as error:
         if debug:
             traceback.print_exc()
         typer.echo(f"surgiclear: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        message = error.format_message()  # empty where the help was shown instead
+        if message:
+            typer.echo(f"surgiclear: {message.rstrip('.')}: see --help", err=True)
         raise SystemExit(2) from None
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         raise SystemExit(130) from None
     raise SystemExit(code if isinstance(code, int) else 0)
 

@@ -43,8 +43,9 @@ class Store:
     trusted_keys: Sequence[PublicKey] = field(default=())
 
     def find(self, name_or_path: str | Path) -> Bundle:
-        """The bundle of this name, or at this path (anything with a separator, or a Path).
+        """The bundle of this name, or at this path (a Path, or a text with a separator).
 
+        A plain word that is no bundle's name may be a folder of the working directory.
         Raises BundleMissing or BundleRefused.
         """
         text = str(name_or_path)
@@ -53,6 +54,8 @@ class Store:
         for root in (self.user, self.package):
             if text not in ("", ".", "..") and (root / text).is_dir():
                 return self._read(root / text, text)
+        if text and (Path(text) / "manifest.json").exists():
+            return self._read(Path(text), None)
         known = ", ".join(sorted(folder.name for folder in self._folders())) or "none"
         raise BundleMissing(f"no engine is named {text!r}", f"there are: {known}")
 

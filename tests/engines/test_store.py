@@ -35,6 +35,17 @@ def test_a_name_is_the_users_first(store: Store) -> None:
     assert store.find(f"{store.package}/tiny").manifest.version == "1.0.0"
 
 
+def test_a_plain_word_may_be_a_folder_here_but_never_hides_a_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_bundle(tmp_path / "mine", version="3.0.0")
+    assert store.find("mine").manifest.version == "3.0.0"
+    tiny_bundle(tmp_path / "tiny", version="3.0.0")
+    tiny_bundle(store.package / "tiny")
+    assert store.find("tiny").manifest.version == "1.0.0"
+
+
 @pytest.mark.parametrize("name", ["other", "", ".", ".."])
 def test_an_unknown_name_lists_the_known(store: Store, name: str) -> None:
     tiny_bundle(store.user / "tiny")

@@ -1,0 +1,186 @@
+"""`surgiclear engines ...`: bundles listed, shown, verified, signed, exported and built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engines.bundle import Bundle
+from engines.bundle import sign as sign_bundle
+from engines.manifest import Port
+from engines.sign import keygen as make_keys
+from engines.sign import read_private, read_trusted
+from engines.store import USER_FOLDER, Store
+
+KEYS = Path.home() / ".config" / "surgiclear" / "keys"
+
+app = typer.Typer(no_args_is_help=True, help="Engine bundles: list, verify, sign, export, build.")
+
+Folder = Annotated[
+    Path, typer.Option("--folder", envvar="SURGICLEAR_ENGINES", help="Where your bundles are.")
+]
+Keys = Annotated[
+    Path,
+    typer.Option(
+        "--keys", envvar="SURGICLEAR_KEYS", help="Folder of public keys (*.pub) to trust."
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--require-signature", help="Refuse what no trusted key has signed.")
+]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Name = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's name or folder.")]
+
+
+def _store(folder: Path, keys: Path, strict: bool) -> Store:
+    named = keys != KEYS or keys.is_dir()  # the default folder need not be there
+    trusted = read_trusted(keys) if named else ()
+    return Store(user=folder, require_signature=strict, trusted_keys=trusted)
+
+
+def _signed(bundle: Bundle) -> str:
+    if bundle.signer is not None:
+        return f"signed by {bundle.signer.owner or bundle.signer.id}"
+    key = bundle.manifest.key_id
+    return f"signed by {key}, which is not trusted" if key else "not signed"
+
+
+def _port(port: Port) -> str:
+    sizes = " x ".join(str(side) for side in port.shape)
+    return f"{port.name}: {port.layout} = {sizes}, {port.dtype} {port.range[0]:g}-{port.range[1]:g}"
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    return {
+        **asdict(bundle.manifest),
+        "sha256": bundle.sha256,
+        "signer": bundle.signer.id if bundle.signer else None,
+        "folder": str(bundle.folder),
+    }
+
+
+@app.command("list")
+def list_(
+    folder: Folder = USER_FOLDER, keys: Keys = KEYS, strict: Strict = False, as_json: Json = False
+) -> None:
+    """Every bundle there is; those that are refused with the reason."""
+    found = _store(folder, keys, strict).all()
+    if as_json:
+        rows = [
+            _facts(f.bundle) if f.bundle else {"folder": str(f.folder), "refused": str(f.refusal)}
+            for f in found
+        ]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    table = Table("name", "version", "repairs", "network", "precision", "signature", "from")
+    for f in found:
+        where = "yours" if f.folder.parent == folder else "package"
+        if f.bundle is None:
+            table.add_row(f.folder.name, "refused", "", "", "", str(f.refusal), where)
+            continue
+        m = f.bundle.manifest
+        kinds = ", ".join(m.kinds)
+        row = m.name, m.version, kinds, m.architecture, m.precision, _signed(f.bundle)
+        table.add_row(*row, where)
+    Console().print(table if found else "There are no engine bundles.")
+
+
+@app.command()
+def show(
+    name: Name, folder: Folder = USER_FOLDER, keys: Keys = KEYS, as_json: Json = False
+) -> None:
+    """What one bundle claims of itself, once its files have been verified."""
+    bundle = _store(folder, keys, False).find(name)
+    if as_json:
+        typer.echo(json.dumps(_facts(bundle), indent=1))
+        return
+    m = bundle.manifest
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
+    rows: dict[str, str] = {
+        "name": f"{m.name} {m.version}",
+        "repairs": ", ".join(m.kinds),
+        "network": f"{m.architecture}, {m.precision}, opset {m.opset}, {bundle.facts.nodes} nodes",
+        "in": "\n".join(_port(p) for p in m.inputs),
+        "out": "\n".join(_port(p) for p in m.outputs),
+        "remembers": m.temporal_state or "nothing between frames",
+        "parameters": ", ".join(f"{k} = {v}" for k, v in m.parameters.items()) or "none",
+        "gates": "\n".join(
+            f"{g.name} {g.figure:g} {g.unit} (at {g.sense} {g.bound:g}) {g.data}" for g in m.gates
+        )
+        or "none",
+        "trained on": m.training_data or "not said",
+        "licence": m.licence,
+        "made": f"{m.created} by: {m.command}",
+        "signature": _signed(bundle),
+        "files": "\n".join(f"{e.name} {e.size} bytes {e.sha256[:16]}" for e in m.files),
+        "sha256": bundle.sha256,
+        "folder": str(bundle.folder),
+    }
+    for label, text in rows.items():
+        table.add_row(label, text)
+    Console().print(table)
+
+
+@app.command()
+def verify(
+    name: Name,
+    folder: Folder = USER_FOLDER,
+    keys: Keys = KEYS,
+    strict: Strict = False,
+    provider: Annotated[str, typer.Option(help="cpu, cuda or tensorrt.")] = "cpu",
+) -> None:
+    """Checks every byte, the signature and the self-test. Exit 0 only if all hold."""
+    from engines.onnxrt import PROVIDERS, OnnxRuntime, Options
+    from engines.verify import selftest
+
+    chosen = next((p for p in PROVIDERS if p == provider), None)
+    if chosen is None:
+        raise typer.BadParameter(f"{provider!r} is none of {', '.join(PROVIDERS)}")
+    bundle = _store(folder, keys, strict).find(name)
+    m = bundle.manifest
+    typer.echo(f"{m.name} {m.version}: {len(m.files)} files as listed, {_signed(bundle)}")
+    engine = OnnxRuntime(bundle, Options(provider=chosen))
+    try:
+        for difference in selftest(engine, bundle.vector):
+            typer.echo(
+                f"self-test on {engine.info.provider}: {difference.output} off by at most"
+                f" {difference.largest:.3g}, allowed {bundle.vector.tolerance:.3g}"
+            )
+    finally:
+        engine.close()
+
+
+@app.command()
+def keygen(
+    out: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
+    name: Annotated[str, typer.Option(help="NAME.key and NAME.pub are made.")] = "surgiclear",
+    owner: Annotated[str, typer.Option(help="Who signs with it; kept in the .pub.")] = "",
+    not_after: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The key's last day.")
+    ] = None,
+) -> None:
+    """Makes a key that signs (keep it) and one that checks (give it away)."""
+    public = make_keys(out, name, owner=owner, not_after=not_after.date() if not_after else None)
+    typer.echo(f"{out / name}.key signs: keep it secret. {out / name}.pub checks: give it away.")
+    typer.echo(f"key id {public.id}")
+
+
+@app.command()
+def sign(
+    name: Name,
+    key: Annotated[Path, typer.Option("--key", help="Private key file.")],
+    folder: Folder = USER_FOLDER,
+    keys: Keys = KEYS,
+) -> None:
+    """Signs a bundle in its place, once it has been verified."""
+    bundle = sign_bundle(_store(folder, keys, False).find(name), read_private(key))
+    typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} {_signed(bundle)}")
