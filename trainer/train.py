@@ -105,9 +105,12 @@ def train(
     for step, batch in enumerate(loader, start=first):
         for group in optimiser.param_groups:
             group["lr"] = rate(plan, step)
-        loss, parts = veil_loss(model(batch["image"], batch["reference"], batch["known"]), batch)
+        maps = model(batch["image"], batch["reference"], batch["known"])
+        if not torch.isfinite(maps.coefficients).all():
+            raise FloatingPointError(f"the net gives no number at step {step}")
+        loss, parts = veil_loss(maps, batch)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} at step {step}")
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), plan.clip)

@@ -92,5 +92,5 @@ class Splash:
         colour = self._colour * light[..., None]
         rim = np.clip(-(self._dx + self._dy) / (self._xs.shape[1] * 0.01), 0, 1)
         splashed = behind * (1 - o[..., None]) + colour * o[..., None]
-        splashed = splashed + (self._glint * present) * rim[..., None]
+        splashed = splashed + self._glint * rim[..., None] * wet
         return np.clip(splashed, 0, 1).astype(np.float32), o
