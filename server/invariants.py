@@ -196,7 +196,7 @@ class Checker:
             self._caution.trip(event.at_ns)
         elif not on_time:
             self._caution.run = 0
-        elif verdict in (Provenance.RESTORED, Reason.CLEAR):
+        elif verdict in (Provenance.RESTORED, Reason.CLEAR, Reason.BYPASS):
             self._caution.good(place, event.at_ns)
 
     def _emit(self, event: Event) -> None:
@@ -322,7 +322,8 @@ class Checker:
             self._caution.trip(event.at_ns)
         if state == "refused":
             self._caution.raw_only = self._caution.latched = True
-        self._engine_up = state == "ready"
+        if state in ("starting", "warming", "ready", "down", "refused"):
+            self._engine_up = state == "ready"
 
     def _watchdog(self, event: Event) -> None:
         emitted = _int(event, "emitted", -1)

@@ -77,6 +77,7 @@ class Selector:
         self.hold = Hold(limits, controls, self._moved)
         self.pressed = False
         self.engine_state: EngineState = "starting"
+        self.ready_size: tuple[int, int] | None = None  # that the engine is warm for
         self.refused_size: tuple[int, int] | None = None
         self.verified: dict[str, bool] = {}
         self._log = log
@@ -120,6 +121,10 @@ class Selector:
 
     def answer(self, answer: Answer, now: int) -> list[Choice]:
         """The engine has answered for a frame."""
+        if self.controls.route and answer.packet.stream != self.stream:
+            what = f"answer of {answer.packet.stream}"
+            self._event(EventKind.FAULT, now, hop="route", what=what)
+            return []
         self._judge(answer, now)
         return self._decide(answer, now)
 
@@ -129,6 +134,11 @@ class Selector:
         while self._waiting and self._overdue(self._waiting[0], now):
             choices.append(self._late(self._waiting.pop(0), now))
         return choices
+
+    def give_up(self, now: int) -> list[Choice]:
+        """Lossless: the engine has nothing to do and will not answer for what waits here."""
+        waiting, self._waiting = self._waiting, []
+        return [self._late(arrived, now) for arrived in waiting]
 
     def press(self, on: bool, now: int) -> list[Choice]:
         """A person asks for raw, or releases it (and with it a latched stream)."""
@@ -187,10 +197,12 @@ class Selector:
             return Reason.BYPASS
         if self.engine_state in ("down", "refused"):
             return Reason.ENGINE_DOWN
-        if self.engine_state in ("starting", "warming") and self.mode == "live":
-            return Reason.WARMING
-        if self.refused_size == (packet.width, packet.height):
+        size = (packet.width, packet.height)
+        if self.refused_size == size:
             return Reason.SHAPE
+        ready = self.engine_state == "ready" and self.ready_size in (None, size)
+        if not ready and self.mode == "live":
+            return Reason.WARMING
         if self.hold.state is not HoldState.OFF:
             return self.hold.reason
         return None
@@ -219,7 +231,7 @@ class Selector:
             self.hold.trip(answer.reason, now)
         elif not on_time:
             self.hold.broken()  # the frame itself is counted where it leaves
-        elif answer.reason in (None, Reason.CLEAR):
+        elif answer.reason in (None, Reason.CLEAR, Reason.BYPASS):
             self.hold.good(answer.packet.place, now)
 
     def _decide(self, answer: Answer, now: int) -> list[Choice]:

@@ -95,10 +95,11 @@ class StreamSpec:
 class StreamEvent:
     """Something that a person or a webhook should hear of. at_ns: monotonic; wall_s: UNIX time.
 
-    name: "smoke.persistent" (level 3 for 2 s: start the evacuator), "lens.clean" (fog or a splash
-    stays), "lens.cleared", "alarm.raised", "alarm.cleared", "bypass.on", "bypass.off",
-    "bypass.latched", "engine.ready", "engine.changed", "engine.rolled_back", "engine.down",
-    "engine.refused", "source.lost", "source.back", "stream.restarted", "invariant.violated".
+    name: "smoke.persistent" (level 3 for 2 s: start the evacuator), "smoke.cleared", "lens.clean"
+    (fog or a splash stays: wipe the lens), "lens.cleared", "alarm.raised", "alarm.cleared",
+    "bypass.on", "bypass.off", "bypass.latched", "engine.ready", "engine.changed",
+    "engine.rolled_back", "engine.down", "engine.refused", "source.lost", "source.back",
+    "stream.restarted", "invariant.violated".
     """
 
     stream_id: str
@@ -166,6 +167,7 @@ class Outgoing:
     stream: int
     view: View
     epoch: int
+    place_seq: int  # ours, counts from 0 in the epoch
     seq: int
     capture_ts_ns: int
     server_in_ns: int
@@ -199,7 +201,8 @@ class Dropped:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fate:
-    """What became of one frame, for metrics. reason: a Reason or, when dropped, a DropReason."""
+    """What became of `count` frames (one, unless dropped), for metrics. reason: a Reason or, when
+    dropped, a DropReason."""
 
     stream_id: str
     dropped: bool
@@ -208,3 +211,4 @@ class Fate:
     age_ms: float
     stages_ms: dict[str, float]  # "decode", "detect", "restore", "guard", "wait", "encode"
     levels: Levels
+    count: int = 1

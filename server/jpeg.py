@@ -1,0 +1,65 @@
+"""JPEG to picture and back."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import simplejpeg
+from av.video.reformatter import ColorRange, Colorspace
+
+from engines.picture import Matrix, Picture, Rgb, Yuv420
+from server.errors import SourceUnreadable
+
+SUBSAMPLING = "420"
+MATRICES: dict[Matrix, Colorspace] = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709}
+
+
+def size_of(payload: bytes | memoryview) -> tuple[int, int]:
+    """Width and height from the header, before anything is decoded. Raises SourceUnreadable."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(payload)
+    except ValueError as error:
+        raise SourceUnreadable("not a JPEG picture", str(error)) from error
+    return int(width), int(height)
+
+
+def decode(payload: bytes | memoryview) -> Rgb:
+    """Raises SourceUnreadable for anything but a sound JPEG."""
+    try:
+        return Rgb(simplejpeg.decode_jpeg(payload, "RGB"))
+    except ValueError as error:
+        raise SourceUnreadable("a broken JPEG picture", str(error)) from error
+
+
+def encode(picture: Picture, quality: int) -> bytes:
+    """JFIF, 4:2:0. Planes that are BT.601 full range already, as JFIF has them, go in as they
+    are; others pass through RGB."""
+    if isinstance(picture, Yuv420):
+        if picture.colour.matrix == "bt601" and picture.colour.full_range:
+            planes = (np.ascontiguousarray(p) for p in (picture.y, picture.u, picture.v))
+            return bytes(simplejpeg.encode_jpeg_yuv_planes(*planes, quality=quality))
+        picture = to_rgb(picture)
+    pixels = np.ascontiguousarray(picture.pixels)
+    return bytes(
+        simplejpeg.encode_jpeg(pixels, quality, colorspace="RGB", colorsubsampling=SUBSAMPLING)
+    )
+
+
+def to_rgb(picture: Yuv420) -> Rgb:
+    """By libswscale, which is within three grey levels of the exact matrix."""
+    h, w = picture.y.shape
+    frame = av.VideoFrame(w, h, "yuv420p")
+    for plane, values in zip(frame.planes, (picture.y, picture.u, picture.v), strict=True):
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        np.copyto(rows[: values.shape[0], : values.shape[1]], values)
+    full = picture.colour.full_range
+    rgb = frame.reformat(
+        format="rgb24",
+        src_colorspace=MATRICES[picture.colour.matrix],
+        dst_colorspace=Colorspace.ITU601,  # of no meaning for RGB, but the call asks for one
+        src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    )
+    plane = rgb.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return Rgb(rows[:h, : 3 * w].reshape(h, w, 3).copy())

@@ -1,0 +1,407 @@
+"""One stream as the service sees it: its process, its slots, its history and its viewers."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from server import jpeg, stream
+from server.card import card
+from server.child import Child, launch
+from server.controls import Controls, Limits
+from server.decode_process import Feed
+from server.engine_process import RestorerFactory
+from server.errors import FrameTooLarge, SettingInvalid
+from server.events import DropReason, Event, EventKind, History, Scalar
+from server.feed import PUSH
+from server.frame import Provenance, Reason
+from server.invariants import Checker
+from server.packet import Packet, as_bytes, raw_bytes
+from server.shared import Slot
+from server.spec import (
+    Codec,
+    Fate,
+    Flag,
+    Levels,
+    Outgoing,
+    StreamEvent,
+    StreamSpec,
+    StreamState,
+    View,
+)
+from server.stream import StreamTask
+from server.subscription import Subscription
+from server.supervise import Worker
+from server.tally import Tally
+from server.timeline import Call
+
+VIEWS: tuple[View, ...] = ("restored", "raw", "split")
+CARE_EVERY_S = 0.05
+STOP_S = 2.5  # for the stream process to end in order; then it is killed
+
+
+class Keeper:
+    """Starts the stream process, hears it, restarts it, and hands its pictures to the viewers.
+    Lives in one event loop. heard: takes StreamEvents; counted: takes Fates."""
+
+    def __init__(
+        self,
+        stream_id: str,
+        number: int,
+        spec: StreamSpec,
+        factory: RestorerFactory,
+        feed: Feed,
+        limits: Limits,
+        controls: Controls,
+        *,
+        heard: Callable[[StreamEvent], None],
+        counted: Callable[[Fate], None],
+    ) -> None:
+        self.id, self.number, self.spec, self.factory, self.feed = (
+            stream_id, number, spec, factory, feed,
+        )  # fmt: skip
+        self.limits, self.controls = limits, controls
+        self.history = History(limits.history_events)
+        self.checker = Checker()
+        self.tally = Tally(stream_id, number, spec, limits)
+        self.viewers: list[Subscription] = []
+        self._heard, self._counted = heard, counted
+        self._loop = asyncio.get_running_loop()
+        self._outs = {
+            view: Slot.create(2 * limits.frame_bytes, f"{view} {number}") for view in VIEWS
+        }
+        self._raw: Slot | None = None
+        self._pushed: Slot | None = None
+        self._worker = Worker(self._launch, limits, controls, self._lost)
+        self._next_factory: RestorerFactory | None = None
+        self._epoch, self._seq = 0, 0  # of the next pushed frame
+        self._size: tuple[int, int] | None = None
+        self._progress_ns = self._fed_ns = self._card_ns = time.monotonic_ns()
+        self._emitted = 0
+        self._stopping = False
+        for view, slot in self._outs.items():
+            self._loop.add_reader(slot.fileno(), self._take_out, view)
+        self._start(time.monotonic_ns())
+        self._care = self._loop.create_task(self._look_after())
+
+    # its life
+
+    def _launch(self) -> Child:
+        self._fresh_slots()
+        outs = {view: slot.handle for view, slot in self._outs.items()}
+        slots = [*self._outs.values(), *(s for s in (self._raw, self._pushed) if s is not None)]
+        return launch(
+            stream.run,
+            StreamTask(
+                number=self.number,
+                spec=self.spec,
+                factory=self.factory,
+                feed=self.feed,
+                limits=self.limits,
+                controls=self.controls,
+                epoch=self._epoch,
+                pressed=self.tally.pressed,
+                latched=self.tally.latched,
+                raw=None if self._raw is None else self._raw.handle,
+                pushed=None if self._pushed is None else self._pushed.handle,
+                outs=outs,
+            ),
+            title=f"surgiclear: stream {self.number}",
+            fds=[fd for slot in slots for fd in slot.handle.fds],
+        )
+
+    def _fresh_slots(self) -> None:
+        """What was on its way to a dead stream process is not for its successor."""
+        for old in (self._raw, self._pushed):
+            if old is not None:
+                old.close()
+        if self.spec.source == PUSH:
+            self._raw = Slot.create(self.limits.frame_bytes, f"raw {self.number}")
+            self._pushed = Slot.create(self.limits.frame_bytes, f"pushed {self.number}")
+
+    def _start(self, now: int) -> None:
+        if self._worker.start(now) and self._worker.child is not None:
+            self._loop.add_reader(self._worker.child.control.fileno(), self._hear)
+            self.tally.stream_down = False
+            self._progress_ns = self._fed_ns = now
+            self._tell_wants()
+
+    async def stop(self) -> None:
+        """Ends the stream in order, or else at once; nothing of it is left."""
+        self._stopping = True
+        self._care.cancel()
+        child = self._worker.child
+        if child is not None:
+            if child.alive:
+                child.process.terminate()
+            deadline = time.monotonic() + STOP_S
+            while not child.reaped() and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            self._hear()
+            if child.control.fileno() >= 0:
+                self._loop.remove_reader(child.control.fileno())
+        self._abandon(DropReason.STOPPED)
+        self._worker.retire()
+        await asyncio.to_thread(self._worker.reaped, 1.0)
+        for viewer in list(self.viewers):
+            viewer.end()
+        for slot in self._outs.values():
+            self._loop.remove_reader(slot.fileno())
+            slot.close()
+        for pushed in (self._raw, self._pushed):
+            if pushed is not None:
+                pushed.close()
+        self._raw = self._pushed = None
+
+    async def _look_after(self) -> None:
+        """The watchdog, fed by what has left (I14); restarts; alarms."""
+        while True:
+            await asyncio.sleep(CARE_EVERY_S)
+            now = time.monotonic_ns()
+            self._start(now)
+            self._watchdog(now)
+            self._show_card(now)
+            for call in self.tally.alarm_calls(now):
+                self._call(call)
+
+    def _watchdog(self, now: int) -> None:
+        emitted = self._outs["restored"].published
+        if emitted > self._emitted or not self.controls.watchdog:
+            self._emitted, self._progress_ns = emitted, now
+            if now - self._fed_ns >= self.limits.watchdog_s * 1e9 / 4:
+                self._fed_ns = now
+                self._log(EventKind.WATCHDOG, emitted=emitted)
+            return
+        silent = now - self._progress_ns > self.limits.watchdog_s * 1e9
+        if silent and self.spec.mode == "live" and self.controls.restart:
+            self._gone("nothing has left it", now)
+
+    def _show_card(self, now: int) -> None:
+        """Should the stream process itself be silent, the viewers still hear of it (I11)."""
+        stop_ns = int(self.limits.stale_stop_ms * 1e6)
+        if self.spec.mode != "live" or not self.controls.card:
+            return
+        if now - self._progress_ns < 2 * stop_ns or now - self._card_ns < stop_ns:
+            return
+        self._card_ns = now
+        width, height = (self.tally.width or 1280, self.tally.height or 720)
+        payload = jpeg.encode(card(width, height, None), 85)
+        head = Packet(
+            stream=self.number, epoch=self.tally.epoch, seq=max(0, self.tally.seq),
+            capture_ns=self._progress_ns, width=width, height=height, codec="jpeg", out_ns=now,
+            flags=Flag.CARD | Flag.STALE,
+        )  # fmt: skip
+        self._log(EventKind.CARD, by="service")
+        for viewer in self.viewers:
+            viewer.show(outgoing(head, payload, viewer.want))
+
+    def _gone(self, what: str, now: int) -> None:
+        """The stream process has died, or has to."""
+        child = self._worker.child
+        if child is None:
+            return
+        self._loop.remove_reader(child.control.fileno())
+        self._worker.lost(what, now)
+        self._abandon(DropReason.RESTART)
+        self.tally.stream_down = True
+        self._epoch, self._seq = max(self._epoch, self.tally.epoch) + 1, 0
+        self._next_factory = None
+
+    def _abandon(self, reason: DropReason) -> None:
+        for epoch, seq in self.checker.in_flight:
+            data: dict[str, Scalar] = {"reason": reason, "hop": "stream", "count": 1}
+            now = time.monotonic_ns()
+            self._event(Event(EventKind.DROP, now, self.number, epoch, seq, data=data))
+        for viewer in self.viewers:
+            viewer.lose_before((2**63, 0), reason)
+
+    def _lost(self, what: str, wait_s: float) -> None:
+        self._log(EventKind.FAULT, hop="stream", what=what)
+        self._log(EventKind.RESTART, hop="stream", wait_s=wait_s)
+
+    # what it hears
+
+    def _hear(self) -> None:
+        """Events of the stream process."""
+        child = self._worker.child
+        if child is None:
+            return
+        try:
+            while (message := child.control.receive_bytes()) is not None:
+                for line in message.split(b"\n"):
+                    self._event(Event.parse(line))
+        except (EOFError, ValueError):
+            if self._stopping:
+                self._loop.remove_reader(child.control.fileno())
+            else:
+                self._gone("died", time.monotonic_ns())
+
+    def _event(self, event: Event) -> None:
+        self.history.append(event)
+        calls = self.tally.feed(event)
+        for violation in self.checker.feed(event):
+            calls.append(self.tally.violated(violation))
+        fate = self.tally.fate(event)
+        if fate is not None:
+            self._counted(fate)
+        if event.kind is EventKind.DROP:
+            self._answer_drop(event)
+        elif event.kind is EventKind.EMIT:
+            for view in VIEWS:
+                self._take_out(view)
+            for viewer in self.viewers:
+                viewer.lose_before((event.epoch, event.seq + 1))
+        elif event.kind is EventKind.ENGINE:
+            self._serving(event)
+        for call in calls:
+            self._call(call)
+
+    def _serving(self, event: Event) -> None:
+        """Which engine a successor of the stream process should start with."""
+        following = self._next_factory
+        proven = event.data.get("state") == "proven"
+        if following is not None and proven and event.data.get("name") == following.name:
+            self.factory, self._next_factory = following, None
+
+    def _answer_drop(self, event: Event) -> None:
+        count = int(str(event.data.get("count", 1)))
+        for seq in range(event.seq, event.seq + min(count, 10_000)):
+            for viewer in self.viewers:
+                viewer.lose((event.epoch, seq), str(event.data.get("reason")))
+
+    def _take_out(self, view: View) -> None:
+        slot = self._outs[view]
+        if self.spec.mode == "lossless" and any(v.full for v in self.viewers if v.want == view):
+            self._loop.call_later(0.002, self._take_out, view)  # until it has been read
+            return
+        item = slot.take()
+        if item is None:
+            return
+        picture = outgoing(Packet.unpack(item.head), item.body.tobytes(), view)
+        for viewer in self.viewers:
+            if viewer.want == view:
+                viewer.show(picture)
+
+    def _call(self, call: Call) -> None:
+        name, data = call
+        self._heard(self.tally.told(name, data))
+
+    def _log(self, kind: EventKind, **data: Scalar) -> None:
+        self._event(Event(kind, time.monotonic_ns(), self.number, data=data))
+
+    # what it is asked
+
+    def state(self) -> StreamState:
+        return self.tally.state(time.monotonic_ns())
+
+    async def push(
+        self,
+        payload: bytes | memoryview,
+        codec: Codec,
+        seq: int,
+        capture_ts_ns: int,
+        size: tuple[int, int],
+    ) -> None:
+        """Raises as StreamManager.push."""
+        now = time.monotonic_ns()
+        if self.spec.source != PUSH:
+            raise SettingInvalid(
+                "frames cannot be pushed into this stream", "it has its own source"
+            )
+        width, height = jpeg.size_of(payload) if codec == "jpeg" else size
+        limits = self.limits
+        if (
+            not 0 < width <= limits.max_width
+            or not 0 < height <= limits.max_height
+            or width * height > limits.max_pixels
+            or len(payload) > limits.frame_bytes
+        ):
+            raise FrameTooLarge(f"a frame of {width}x{height}, {len(payload)} bytes")
+        if codec != "jpeg" and len(payload) != raw_bytes(codec, width, height):
+            raise SettingInvalid(f"{len(payload)} bytes are no {width}x{height} {codec}")
+        while self.spec.mode == "lossless" and not self._has_room():
+            await asyncio.sleep(0.001)
+        if self._raw is None or self._pushed is None:
+            return
+        if self._size not in (None, (width, height)):
+            self._epoch, self._seq = self._epoch + 1, 0
+        self._size = (width, height)
+        head = Packet(
+            stream=self.number, epoch=self._epoch, seq=self._seq, capture_ns=now, width=width,
+            height=height, codec=codec, tag_seq=seq, tag_ns=capture_ts_ns,
+        ).pack()  # fmt: skip
+        for viewer in self.viewers:
+            viewer.owe((self._epoch, self._seq), seq)
+        self._seq += 1
+        body = [as_bytes(payload)]
+        self._raw.put(head, body)
+        self._pushed.put(head, body)
+
+    def _has_room(self) -> bool:
+        slots = (self._raw, self._pushed)
+        return self._worker.child is not None and all(s is None or s.has_room() for s in slots)
+
+    def subscribe(self, want: View, answers: bool) -> Subscription:
+        viewer = Subscription(want, answers=answers, closed=self._left, controls=self.controls)
+        self.viewers.append(viewer)
+        self._tell_wants()
+        return viewer
+
+    def _left(self, viewer: Subscription) -> None:
+        if viewer in self.viewers:
+            self.viewers.remove(viewer)
+            self._tell_wants()
+
+    def _tell_wants(self) -> None:
+        self._send({"wants": sorted({v.want for v in self.viewers} - {"restored"})})
+
+    async def bypass(self, on: bool) -> None:
+        self.tally.pressed = on  # for a successor of the stream process, should it die now
+        self.tally.latched = self.tally.latched and on
+        while not self._send({"bypass": on}) and self._worker.child is not None:
+            await asyncio.sleep(0.002)
+
+    def set_engine(self, factory: RestorerFactory) -> None:
+        self._next_factory = factory
+        self._send({"engine": pickle.dumps(factory).hex()})
+
+    def set_strength(self, strength: float) -> None:
+        self.spec = replace(self.spec, strength=strength)
+        self.tally.strengthened(strength)
+        self._send({"strength": strength})
+
+    def _send(self, message: dict[str, object]) -> bool:
+        child = self._worker.child
+        return child is not None and child.control.send(message)
+
+
+def outgoing(packet: Packet, payload: bytes, view: View) -> Outgoing:
+    note = packet.note
+    return Outgoing(
+        stream=packet.stream,
+        view=view,
+        epoch=packet.epoch,
+        place_seq=packet.seq,
+        seq=packet.tag_seq,
+        capture_ts_ns=packet.tag_ns,
+        server_in_ns=packet.capture_ns,
+        server_out_ns=packet.out_ns,
+        provenance=Provenance.RAW if view == "raw" else Provenance(note.get("provenance", "RAW")),
+        reason=_reason(note.get("reason"), view),
+        stale=bool(packet.flags & Flag.STALE),
+        card=bool(packet.flags & Flag.CARD),
+        levels=Levels(*(int(note.get(kind, 0)) for kind in ("smoke", "fog", "splash"))),
+        codec=packet.codec,
+        width=packet.width,
+        height=packet.height,
+        payload=payload,
+    )
+
+
+def _reason(reason: str | None, view: View) -> Reason | None:
+    if view == "raw":
+        return Reason.BYPASS  # raw because it was asked for
+    return None if reason is None else Reason(reason)

@@ -1,0 +1,374 @@
+"""One live stream's own process: it lets every frame leave, restored by its deadline, else raw.
+
+    source -> decode process -> raw slot ----------------------> select -> mark, encode -> out
+                             -> frame slot -> engine process -> answer slot -^
+
+Nothing here waits for a decoder, an engine or a viewer, and nothing here computes for long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import select
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from server import decode_process
+from server.child import Child, Control, end_on_terminate, launch
+from server.controls import Controls, Limits
+from server.decode_process import DecodeTask, Feed
+from server.egress import Egress
+from server.engine_process import RestorerFactory
+from server.events import Event, EventKind, Scalar
+from server.frame import Reason
+from server.lanes import Engines
+from server.packet import Packet
+from server.select import Arrived, Choice, Selector
+from server.shared import Board, Slot, SlotHandle, drain
+from server.side import SideChannel
+from server.spec import EngineState, StreamSpec, View
+from server.supervise import Worker
+
+FREEZE_AFTER = 30  # frames: by then everything that stays has been made
+LAST_HOP_NICE = -5
+TURN_MOST_S = 0.25  # supervision looks round at least this often
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamTask:
+    """What a stream process is started with. raw, pushed: slots that the manager fills, for a
+    push stream; outs: slots that it reads; epoch: the first to use; pressed, latched: the state
+    of the bypass that a predecessor left."""
+
+    number: int
+    spec: StreamSpec
+    factory: RestorerFactory
+    feed: Feed
+    limits: Limits
+    controls: Controls
+    epoch: int
+    pressed: bool
+    latched: bool
+    raw: SlotHandle | None
+    pushed: SlotHandle | None
+    outs: dict[View, SlotHandle]
+
+
+class Stream:
+    """The loop of one stream process."""
+
+    def __init__(self, task: StreamTask, control: Control) -> None:
+        self.task = task
+        self.control = control
+        self.limits, self.controls = task.limits, task.controls
+        control.room(task.limits.side_buffer_bytes)
+        self.side = SideChannel(control, task.number, task.limits, task.controls)
+        spec, limits, controls = task.spec, task.limits, task.controls
+        self.selector = Selector(
+            task.number,
+            spec.mode,
+            spec.deadline_ms,
+            spec.max_age_ms,
+            limits,
+            controls,
+            self.side.tell,
+        )
+        outs = {view: Slot(handle) for view, handle in task.outs.items()}
+        self.egress = Egress(task.number, spec, limits, controls, outs, self.side.tell)
+        self.raw = Slot.create(limits.frame_bytes, "raw") if task.raw is None else Slot(task.raw)
+        self.pushed = None if task.pushed is None else Slot(task.pushed)
+        self.board = Board.create()
+        self.engines = Engines(
+            spec,
+            task.number,
+            task.factory,
+            limits,
+            controls,
+            self.board,
+            told=lambda state, data: self._log(EventKind.ENGINE, state=state, **data),
+            lost=self._lost,
+            moved=self._engine_moved,
+        )
+        self.decoder = Worker(
+            self._start_decoder, limits, controls, lambda what, s: self._lost("decode", what, s)
+        )
+        self.epoch = task.epoch
+        self._seen_ns = time.monotonic_ns()  # of the last raw frame, or of the decoder's first
+        self._decoding = False
+        self._behind_ns: int | None = None
+        self._terminate_fd, self._terminate = end_on_terminate()
+
+    # its life
+
+    def run(self) -> None:
+        self._begin()
+        while not self._terminate.is_set():
+            try:
+                self._turn()
+            except EOFError:
+                break  # the manager is gone
+        self._end()
+
+    def _begin(self) -> None:
+        spec, limits = self.task.spec, self.limits
+        self._log(
+            EventKind.CONFIG,
+            mode=spec.mode,
+            deadline_ms=spec.deadline_ms,
+            max_age_ms=spec.max_age_ms,
+            stale_warn_ms=limits.stale_warn_ms,
+            stale_stop_ms=limits.stale_stop_ms,
+            good_frames=limits.good_frames,
+            return_gap_s=limits.return_gap_s,
+            trips=limits.trips,
+            trip_window_s=limits.trip_window_s,
+            late_allowance=limits.late_allowance,
+            slack_ms=limits.slack_ms,
+            pressed=self.task.pressed,
+            latched=self.task.latched,
+        )
+        now = time.monotonic_ns()
+        if self.task.pressed:
+            self.selector.press(True, now)
+        if self.task.latched:
+            self.selector.hold.latch(Reason.ENGINE_DOWN, "latched before the restart", now)
+
+    def _turn(self) -> None:
+        """Waits for something to happen, and does it. Answers come before frames, so that a
+        frame whose answer is here already never counts as late."""
+        self._wait()
+        self._obey()
+        self._take_answers()
+        self._take_raw()
+        self._tick()
+        self.side.flush()
+        self.egress.side_ns += self.side.spent_ns()
+
+    def _wait(self) -> None:
+        room = self.egress.outs["restored"].handle.room
+        if not self._live:
+            drain(room)
+        poll = select.poll()
+        for fd in self._sources(room):
+            poll.register(fd, select.POLLIN)
+        poll.poll(self._pause_ms())
+
+    def _sources(self, room: int) -> Iterator[int]:
+        """Everything that may have something for us."""
+        yield self.control.fileno()
+        yield self._terminate_fd
+        yield self.raw.fileno() if self._may_take_raw() else room
+        for lane in self.engines.lanes:
+            yield lane.answers.fileno()
+        for worker in (self.decoder, *(lane.worker for lane in self.engines.lanes)):
+            if worker.child is not None:
+                yield worker.child.control.fileno()
+
+    def _pause_ms(self) -> float:
+        now = time.monotonic_ns()
+        due = [now + int(TURN_MOST_S * 1e9), self.selector.due_ns, self.decoder.due_ns]
+        due += [lane.worker.due_ns for lane in self.engines.lanes]
+        if self._live:
+            due.append(self.egress.card_due_ns)
+        return max(0.0, (min(at for at in due if at is not None) - now) / 1e6)
+
+    def _end(self) -> None:
+        """Nothing is left: no process, no memory."""
+        now = time.monotonic_ns()
+        self.decoder.retire()
+        self.engines.end()
+        self.selector.stop(now)
+        self.decoder.reaped(1.0)
+        self._log(EventKind.END)
+        self.side.flush()
+        self.raw.close()
+        self.board.close()
+
+    # what it reads
+
+    def _obey(self) -> None:
+        while (message := self.control.receive()) is not None:
+            now = time.monotonic_ns()
+            if "bypass" in message:
+                self._leave(self.selector.press(bool(message["bypass"]), now))
+            if "strength" in message:
+                self.engines.strength = float(message["strength"])
+                self.engines.send({"strength": self.engines.strength})
+            if "wants" in message:
+                self.egress.wants = frozenset(message["wants"])
+                self.engines.split = "split" in self.egress.wants
+                self.engines.send({"split": self.engines.split})
+            if "engine" in message:
+                self._change_engine(message["engine"])
+
+    def _change_engine(self, pickled_hex: str) -> None:
+        """From our own parent, which made this process."""
+        factory: RestorerFactory = pickle.loads(bytes.fromhex(pickled_hex))
+        self.engines.change(factory)
+
+    def _take_answers(self) -> None:
+        for lane in self.engines.lanes:
+            try:
+                answer = lane.take()
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                self.engines.died(lane, f"nonsense: {error}", time.monotonic_ns())
+                continue
+            if answer is None:
+                continue
+            now = time.monotonic_ns()
+            if lane is self.engines.candidate:
+                continue
+            self._leave(self.selector.answer(answer, now))
+            sound = answer.reason not in (Reason.GUARD, Reason.ENGINE_DOWN)
+            self.engines.answered(lane, sound)
+
+    def _may_take_raw(self) -> bool:
+        """Lossless: one frame after the other, and only when the last one was taken."""
+        if self._live:
+            return True
+        return not self.selector.waiting and self.egress.outs["restored"].has_room()
+
+    def _take_raw(self) -> None:
+        if not self._may_take_raw():
+            return
+        item = self.raw.take()
+        if item is None:
+            return
+        packet = Packet.unpack(item.head)
+        crc = zlib.crc32(item.body.data) if self.task.raw is not None else None
+        now = time.monotonic_ns()
+        self._seen_ns = now
+        self.engines.size = (packet.width, packet.height)
+        self.epoch = max(self.epoch, packet.epoch)
+        self.selector.ready_size = self.engines.serving.ready_size
+        self.selector.refused_size = self.engines.refused_size
+        self._leave(self.selector.arrive(Arrived(packet, item.body, crc, item.missed), now))
+        if self.egress.left == FREEZE_AFTER:
+            gc.collect()
+            gc.freeze()  # a full collection would cost 0.1 s in the middle of a case
+
+    # what it does
+
+    def _leave(self, choices: list[Choice]) -> None:
+        self.egress.waiting = self.selector.waiting
+        for choice in choices:
+            self.egress.emit(choice)
+
+    def _tick(self) -> None:
+        now = time.monotonic_ns()
+        self._leave(self.selector.tick(now))
+        overdue = now - self._seen_ns > self.limits.hang_ms * 1e6
+        if not self._live and overdue and self.engines.owes_nothing:
+            self._leave(self.selector.give_up(now))
+        if self._live and now >= self.egress.card_due_ns:
+            self.egress.card(now)
+        self._hear_children(now)
+        self.engines.tick(now)
+        if self.decoder.start(now):
+            self._decoding, self._behind_ns = False, None
+        what = self._decoder_hangs(now)
+        if what is not None and self.controls.restart:
+            self.decoder.lost(what, now)
+
+    def _hear_children(self, now: int) -> None:
+        for lane in self.engines.lanes:
+            child = lane.worker.child
+            try:
+                while child is not None and (message := child.control.receive()) is not None:
+                    self.engines.message(lane, message, now)
+            except (EOFError, ValueError, KeyError, TypeError):
+                self.engines.died(lane, "died", now)
+        child = self.decoder.child
+        try:
+            while child is not None and (message := child.control.receive()) is not None:
+                self._hear_decoder(message, now)
+        except (EOFError, ValueError, KeyError, TypeError):
+            self.decoder.lost("died", now)
+
+    def _hear_decoder(self, message: dict[str, Any], now: int) -> None:
+        if message.get("state") == "ready":
+            self._decoding, self._seen_ns = True, now
+        if "unreadable" in message:
+            epoch, seq = message["unreadable"]
+            self._log(EventKind.FAULT, hop="decode", what=str(message.get("why", "")))
+            self.selector.unreadable((int(epoch), int(seq)), now)
+        if "failed" in message:
+            self._log(EventKind.FAULT, hop="decode", what=str(message["failed"]))
+
+    def _decoder_hangs(self, now: int) -> str | None:
+        """What is wrong with it: it does not start, a source gives nothing, or a pushed frame
+        lies there untouched."""
+        limits = self.limits
+        if self.decoder.child is None:
+            return None
+        if not self._decoding:
+            slow = now - self.decoder.started_ns > limits.start_timeout_s * 1e9
+            return "did not start in time" if slow else None
+        if self.pushed is None:
+            stalled = self._live and now - self._seen_ns > limits.source_timeout_s * 1e9
+            return "the source has stalled" if stalled else None
+        if self.pushed.taken >= self.pushed.published or not self._live:
+            self._behind_ns = None
+        elif self._behind_ns is None:
+            self._behind_ns = now
+        behind_ns = 0 if self._behind_ns is None else now - self._behind_ns
+        return "hangs" if behind_ns > limits.hang_ms * 1e6 else None
+
+    def _start_decoder(self) -> Child:
+        """Each start is a new epoch, for a source; pushed frames bring their own."""
+        if self.decoder.restarts and self.task.pushed is None:
+            self.epoch += 1
+        frames = self.engines.frame_slots
+        inherited = [self.raw, *frames] + ([] if self.pushed is None else [self.pushed])
+        return launch(
+            decode_process.run,
+            DecodeTask(
+                stream=self.task.number,
+                source=self.task.spec.source,
+                feed=self.task.feed,
+                mode=self.task.spec.mode,
+                epoch=self.epoch,
+                pushed=self.task.pushed,
+                raw=self.raw.handle,
+                lanes=(frames[0].handle, frames[1].handle),
+                board=self.board.fd,
+                limits=self.limits,
+            ),
+            title=f"surgiclear: decode {self.task.number}",
+            fds=(self.board.fd, *(fd for slot in inherited for fd in slot.handle.fds)),
+        )
+
+    # how it reports
+
+    @property
+    def _live(self) -> bool:
+        return self.task.spec.mode == "live"
+
+    def _engine_moved(self, state: EngineState) -> None:
+        serving = self.engines.serving
+        self.selector.verified[serving.factory.name] = serving.verified
+        self.selector.ready_size = serving.ready_size
+        self.selector.refused_size = self.engines.refused_size
+        self._leave(self.selector.engine(state, time.monotonic_ns()))
+
+    def _lost(self, hop: str, what: str, wait_s: float) -> None:
+        self._log(EventKind.FAULT, hop=hop, what=what)
+        self._log(EventKind.RESTART, hop=hop, wait_s=wait_s)
+
+    def _log(self, kind: EventKind, **data: Scalar) -> None:
+        self.side.tell(Event(kind, time.monotonic_ns(), self.task.number, data=data))
+
+
+def run(task: StreamTask, control: Control) -> None:
+    """Entry of the process."""
+    sys.setswitchinterval(0.0005)
+    with contextlib.suppress(PermissionError):
+        os.nice(LAST_HOP_NICE)  # where it is permitted, the last hop goes before the rest of ours
+    Stream(task, control).run()
