@@ -51,9 +51,18 @@ class Still:
 def read_still(path: Path) -> Still:
     """Raises SourceUnreadable for what is no picture, is cut short, or has colours of a press."""
     try:
-        with Image.open(path, formats=PICTURE_FORMATS) as image:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceUnreadable(f"{path} cannot be read", reason(error)) from error
+    return parse_still(data, path)
+
+
+def parse_still(data: bytes, path: Path, formats: tuple[str, ...] = PICTURE_FORMATS) -> Still:
+    """The picture in these bytes; path: what messages call it. Raises SourceUnreadable."""
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
             _refuse(path, image)
-            deep = _deep(path, image)
+            deep = _deep(path, data, image)
             if deep is not None:
                 return deep
             image.load()
@@ -74,14 +83,13 @@ def _refuse(path: Path, image: Image.Image) -> None:
         raise SourceUnreadable(f"{path} is a {image.mode} picture", "convert it to RGB first")
 
 
-def _deep(path: Path, image: Image.Image) -> Still | None:
+def _deep(path: Path, data: bytes, image: Image.Image) -> Still | None:
     """A 16-bit picture, which Pillow reads in 8 bits or not at all; None for the others."""
     tiles = getattr(image, "tile", [])
     if not (image.mode.startswith("I;16") or (tiles and ";16" in str(tiles[0].args))):
         return None
     # the file's own values: colour profile and gamma are not applied, orientation neither
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim not in (2, 3):
         raise SourceUnreadable(f"{path} is a 16-bit picture that cannot be read", "convert it")
     values = np.asarray(pixels, np.uint16)
@@ -154,15 +162,18 @@ def write_still(still: Still, rgb: Rgb, output: Path) -> None:
     Another size than the still's (a comparison) drops what belongs to the original alone.
     Raises SettingInvalid, SinkUnwritable, OutputIncomplete.
     """
-    target = format_for(output, still)
-    same_size = rgb.pixels.shape == still.rgb.pixels.shape
-    if still.deep is not None and target in DEEP_FORMATS and same_size:
-        data = _encoded_deep(still, rgb, target)
-    else:
-        data = _encoded(still, rgb, target, same_size)
+    data = still_bytes(still, rgb, format_for(output, still))
     with Whole(output) as whole:
         whole.write_bytes(data)
         whole.commit()
+
+
+def still_bytes(still: Still, rgb: Rgb, target: str) -> bytes:
+    """What `write_still` writes for a target format ("PNG"). Raises SettingInvalid."""
+    same_size = rgb.pixels.shape == still.rgb.pixels.shape
+    if still.deep is not None and target in DEEP_FORMATS and same_size:
+        return _encoded_deep(still, rgb, target)
+    return _encoded(still, rgb, target, same_size)
 
 
 def _encoded_deep(still: Still, rgb: Rgb, target: str) -> bytes:
