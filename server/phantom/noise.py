@@ -32,19 +32,18 @@ def octaves(
     amplitude. The field is the same at every resolution, less what a coarse one cannot show."""
     h, w = shape
     total = np.zeros(shape, np.float32)
-    power = 0.0
     for octave in range(count):
         size = cell / 2**octave
         grid = (int(extent[0] / size) + 4, int(extent[1] / size) + 4)
+        if grid[0] > 1.5 * h + 4 and grid[1] > 1.5 * w + 4:
+            break  # finer than a pixel
         values = rng.standard_normal(grid, np.float32)
-        amplitude = gain**octave
-        power += amplitude**2
-        if grid[0] > 1.5 * h and grid[1] > 1.5 * w:
-            continue  # finer than a pixel
         # cell centres fall on the same places of the scene whatever the resolution
-        sx, sy = grid[1] / (extent[1] / size) * w, grid[0] / (extent[0] / size) * h
-        big = cv2.resize(values, (math.ceil(sx), math.ceil(sy)), interpolation=cv2.INTER_CUBIC)
-        total += np.float32(amplitude) * big[:h, :w]
+        wide = math.ceil(grid[1] * size / extent[1] * w)
+        tall = math.ceil(grid[0] * size / extent[0] * h)
+        big = cv2.resize(values, (wide, tall), interpolation=cv2.INTER_CUBIC)
+        total += np.float32(gain**octave) * big[:h, :w]
+    power = sum(gain ** (2 * octave) for octave in range(count))
     return np.asarray(total / np.float32(0.66 * math.sqrt(power)), np.float32)
 
 

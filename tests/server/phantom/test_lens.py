@@ -10,8 +10,9 @@ from engines.restorer import SPLASH_TYPES, SplashType
 from server.phantom.lens import Fog, Splash
 from server.phantom.noise import Field
 from server.phantom.scene import View
-from server.phantom.spec import TARGETS, Episode, Kind, PhantomSpec
+from server.phantom.spec import TARGETS, Episode, PhantomSpec
 from server.phantom.veil import Ground
+from server.spec import Kind
 
 GROUND = Ground.of(View(320, 240))
 VIEW = GROUND.view > 0.5
