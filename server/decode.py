@@ -127,6 +127,10 @@ def _display_matrix(image: av.VideoFrame) -> tuple[int, ...] | None:
     return None
 
 
+def _at(packet: av.Packet) -> str:
+    return f" at {float(packet.pts * packet.time_base):.1f} s"
+
+
 class Decoder:
     """Iterates over a video's pictures, and the packets of its other streams as they come.
 
@@ -183,8 +187,7 @@ class Decoder:
         except av.error.EOFError:
             return []
         except (av.error.FFmpegError, OSError) as error:
-            at = packet.time if packet is not None and packet.time is not None else None
-            where = "" if at is None else f" at {at:.1f} s"
+            where = "" if packet is None or packet.pts is None else _at(packet)
             words = str(getattr(error, "strerror", None) or error).lower()
             self.media.damaged(f"is damaged{where} ({words})")
             return []

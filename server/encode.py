@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -54,6 +58,8 @@ BY_SUFFIX = {
     ".webm": EncoderChoice(
         "libvpx-vp9", {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "24"}
     ),
+    # AVI has no presentation times: no frame may be reordered
+    ".avi": EncoderChoice("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
     ".mpg": EncoderChoice("mpeg2video", {"qmin": "2", "qmax": "4"}),
 }
 
@@ -78,29 +84,56 @@ def write_planes(image: av.VideoFrame, picture: Yuv420) -> None:
         np.copyto(plane_view(plane), pixels)
 
 
-def _pixel_format(choice: EncoderChoice, width: int, height: int, rate: Fraction) -> str:
-    """The first format that the encoder takes at this size: H.264 knows no odd sides at 4:2:0.
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Encoder libraries write to the process's stderr by themselves; what is wrong is said once,
+    by us."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """What an encoder was found to accept."""
+
+    pixel_format: str
+    time_base: Fraction
+
+
+def _fit(choice: EncoderChoice, width: int, height: int, facts: VideoFacts) -> _Fit:
+    """The first pixel format and time base that the encoder takes: H.264 knows no odd sides at
+    4:2:0, older codecs know no time base but the frame rate.
 
     Raises SettingInvalid, also for an option that the encoder does not know.
     """
     formats = av.codec.Codec(choice.codec, "w").video_formats
     known = {f.name for f in formats} if formats else set(TRIED_FORMATS)
+    rate = facts.rate or RATE_DEFAULT
     refusal: Exception | None = None
-    for name in TRIED_FORMATS:
-        if name not in known:
-            continue
-        trial = av.CodecContext.create(choice.codec, "w")
-        trial.width, trial.height, trial.pix_fmt = width, height, name
-        trial.framerate = rate
-        trial.options = dict(choice.options)
-        try:
-            trial.open()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            refusal = error
-            continue
-        if unknown := sorted(trial.options):
-            raise SettingInvalid(f"{choice.codec} has no option {', '.join(unknown)}")
-        return name
+    for time_base in dict.fromkeys((facts.time_base, 1 / rate)):
+        for name in TRIED_FORMATS:
+            if name not in known:
+                continue
+            trial = av.CodecContext.create(choice.codec, "w")
+            trial.width, trial.height, trial.pix_fmt = width, height, name
+            trial.framerate, trial.time_base = rate, time_base
+            trial.options = dict(choice.options)
+            try:
+                with _hushed():
+                    trial.open()
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                refusal = error
+                continue
+            if unknown := sorted(trial.options):
+                raise SettingInvalid(f"{choice.codec} has no option {', '.join(unknown)}")
+            return _Fit(name, time_base)
     raise SettingInvalid(
         f"{choice.codec} does not take {width}x{height} with options {choice.options or 'as usual'}"
         + ("" if refusal is None else f" ({getattr(refusal, 'strerror', refusal)})"),
@@ -124,7 +157,7 @@ class Encoder:
     ) -> None:
         self._facts = facts
         rate = facts.rate or RATE_DEFAULT
-        pixel_format = _pixel_format(choice, width, height, rate)
+        fit = _fit(choice, width, height, facts)
         try:
             stream = container.add_stream(choice.codec, rate=rate, options=dict(choice.options))
         except ValueError as error:
@@ -133,8 +166,8 @@ class Encoder:
                 "choose another suffix or --encoder",
             ) from error
         context = stream.codec_context
-        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
-        context.time_base = stream.time_base = facts.time_base
+        stream.width, stream.height, stream.pix_fmt = width, height, fit.pixel_format
+        context.time_base = stream.time_base = fit.time_base
         tags = facts.tags
         context.color_range, context.colorspace = tags.range, tags.matrix
         context.color_primaries, context.color_trc = tags.primaries, tags.transfer
@@ -145,7 +178,11 @@ class Encoder:
         if facts.interlaced:
             context.flags |= INTERLACED_DCT | INTERLACED_ME
         self._stream = stream
-        self.pixel_format = pixel_format
+        self.notes: list[str] = []
+        if fit.pixel_format == "yuv444p":
+            self.notes.append(f"odd size {width}x{height}: {choice.codec} holds it as 4:4:4")
+        if fit.time_base != facts.time_base:
+            self.notes.append(f"{choice.codec} rounds times to the frame rate")
 
     def encode(self, image: av.VideoFrame, pts: int, duration: int) -> list[av.Packet]:
         """The packets that are ready after this image (often none yet, or an earlier one's)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from engines.engine import Info
@@ -13,7 +12,6 @@ from engines.restorer import Detection
 from server.frame import Reason
 from server.pipeline import Tally
 from server.stages import Percentiles
-from server.whole import Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +81,8 @@ class Report:
         values["notes"], values["failed"] = list(self.notes), list(self.failed)
         return values
 
-    def write(self, path: Path) -> None:
-        """Whole or not at all. Raises SinkUnwritable, OutputIncomplete."""
-        with Whole(path) as whole:
-            whole.write_bytes((json.dumps(self.fields(), indent=1) + "\n").encode())
-            whole.commit()
+    def to_json(self) -> bytes:
+        return (json.dumps(self.fields(), indent=1) + "\n").encode()
 
     def sentence(self) -> str:
         """The last line of a run."""

@@ -19,6 +19,7 @@ from server.offline import Order, refuse_same_place, restore_video
 from server.progress import shown
 from server.report import Report
 from server.source import SourceKind, identify
+from server.whole import Whole
 
 
 @contextlib.contextmanager
@@ -54,9 +55,12 @@ def restore(
     there; console: for progress. Raises SurgiclearError."""
     kind = identify(order.source)
     refuse_same_place(order.source, order.output)
-    chosen = choose()
-    restorer, info = chosen.restorer, chosen.info
-    with contextlib.closing(restorer):
+    with contextlib.ExitStack() as opened:
+        # before the work, so that a report that cannot be written does not waste it
+        paper = None if report is None else opened.enter_context(Whole(report))
+        chosen = choose()
+        restorer, info = chosen.restorer, chosen.info
+        opened.callback(restorer.close)
         if kind is SourceKind.PICTURE:
             done = restore_picture(order, restorer, info)
         elif kind is SourceKind.FOLDER:
@@ -65,6 +69,7 @@ def restore(
         else:
             with shown("restoring", console) as advance:
                 done = restore_video(order, restorer, info, advance=advance)
-    if report is not None:
-        done.write(report)
+        if paper is not None:
+            paper.write_bytes(done.to_json())
+            paper.commit()
     return done

@@ -18,6 +18,15 @@ from server.source import PICTURE_SUFFIXES, Media
 from server.whole import Whole, write_error
 
 
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+
+
+def _name_layout(sound: av.AudioCodecContext) -> None:
+    """Some containers give a count of channels without their places; others insist on them."""
+    if sound.layout.name.endswith("channels") and sound.layout.nb_channels in LAYOUTS:
+        sound.layout = LAYOUTS[sound.layout.nb_channels]
+
+
 class VideoSink:
     """Writes images and passenger packets in the order given. `commit` finishes the file; leaving
     the block without removes what there is. Raises SinkUnwritable, SettingInvalid at once and
@@ -53,10 +62,19 @@ class VideoSink:
             # the start time is kept in units of this; the default is a millisecond
             self._container.container_options["movie_timescale"] = str(facts.time_base.denominator)
         self._encoder = Encoder(self._container, choice, facts, width, height)
-        if self._encoder.pixel_format == "yuv444p":
-            self.notes.append(f"odd size {width}x{height}: {choice.codec} holds it as 4:4:4")
+        self.notes.extend(self._encoder.notes)
         if media is not None:
             self._bring_along(media)
+        try:
+            with self._failures():
+                self._container.start_encoding()
+        except OutputIncomplete as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            raise SinkUnwritable(
+                f"{self.path.suffix} files do not hold this video with its sound",
+                "name the output .mkv",
+            ) from error
 
     def _bring_along(self, media: Media) -> None:
         self._container.metadata.update(media.container.metadata)
@@ -74,6 +92,8 @@ class VideoSink:
                 left_out += 1
                 continue
             copy.metadata.update(stream.metadata)
+            if stream.type == "audio":
+                _name_layout(copy.codec_context)
             self._passengers[stream.index] = copy
         if left_out:
             self.notes.append(f"{left_out} streams that are no picture or sound are left out")

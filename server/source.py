@@ -13,12 +13,11 @@ import av.error
 from PIL import Image
 
 from server.errors import SourceUnreadable
+from server.shortfall import missing_bytes
 from server.whole import reason
 
 PICTURE_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-# containers whose header says how long the video is, whatever became of its end
-DECLARE_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 TIMEOUT_S = 15.0  # of network sources, to open and between packets
 
 
@@ -72,41 +71,6 @@ def address(location: str) -> str:
     return location if is_url(location) else f"file:{Path(location).absolute()}"
 
 
-def _cut_short(location: str, container: av.container.InputContainer) -> bool:
-    """Whether the file ends before the time or the bytes that its header declares.
-
-    Only for local containers that declare them; a stream format (MPEG-TS) cannot tell.
-    """
-    if is_url(location) or container.format.name not in DECLARE_DURATION:
-        return False
-    size = Path(location).stat().st_size
-    for stream in container.streams:
-        entries = stream.index_entries
-        if len(entries) and int(entries[-1].pos + entries[-1].size) > size:
-            return True
-    if not container.duration:
-        return False
-    start_s = (container.start_time or 0) / av.time_base
-    declared_s = start_s + container.duration / av.time_base
-    ends: dict[int, list[float]] = {}
-    try:
-        with av.open(address(location)) as tail:
-            tail.seek(int((declared_s - 0.01) * av.time_base))
-            for packet in tail.demux():
-                if packet.pts is not None and packet.time_base is not None:
-                    end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    ends.setdefault(packet.stream_index, []).append(end_s)
-    except av.error.FFmpegError:
-        return False  # not seekable: what is wrong shows while decoding
-    if not ends:
-        return True
-    gaps_s = [b - a for times in ends.values() for a, b in zip(times, times[1:], strict=False)]
-    rates = [s.average_rate for s in container.streams.video if s.average_rate]
-    slack_s = max([1.0, *(3.0 / float(r) for r in rates), *(2.0 * g for g in gaps_s)])
-    last_s = max(t for times in ends.values() for t in times)
-    return bool(declared_s - last_s > slack_s)
-
-
 class Media:
     """An opened video: its picture stream, the streams that travel along, and their packets.
 
@@ -118,18 +82,24 @@ class Media:
         self.location = location
         self.salvage = salvage
         self.notes: list[str] = []
+        lost = 0 if is_url(location) else missing_bytes(Path(location))
         try:
             self.container = av.open(
                 address(location), timeout=TIMEOUT_S if is_url(location) else None
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            if lost:
+                raise SourceUnreadable(
+                    f"{location} is cut short: {lost} bytes and its index with them are missing",
+                    "nothing of it can be read",
+                ) from error
             raise SourceUnreadable(
                 f"{location} is not a video that can be read", _first_words(error)
             ) from error
         try:
             self.video = self._picture_stream()
-            if _cut_short(location, self.container):
-                self.damaged("ends before its header says it does")
+            if lost:
+                self.damaged(f"is cut short: {lost} bytes are missing at its end")
         except BaseException:
             self.container.close()
             raise
@@ -166,8 +136,8 @@ class Media:
             raise SourceUnreadable(
                 f"{self.location} {what}", "--salvage restores what can be read of it"
             )
-        if what not in self.notes:
-            self.notes.append(what)
+        if (note := f"the input {what}") not in self.notes:
+            self.notes.append(note)
 
     def packets(self) -> Iterator[av.Packet]:
         """Packets of the picture stream and the passengers, in file order."""
