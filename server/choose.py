@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engines.engine import Info
 from engines.errors import BundleMissing, EngineError
 from engines.restorer import Restorer
 from server.errors import EngineUnavailable, SettingInvalid
+
+if TYPE_CHECKING:
+    from engines.store import Store as Bundles
 
 DEFAULT = "veil"
 
@@ -20,8 +24,9 @@ class Chosen:
     info: Info
 
 
-def choose(name_or_path: str | None = None) -> Chosen:
+def choose(name_or_path: str | None = None, store: Bundles | None = None) -> Chosen:
     """The restorer of a bundle by name or path, the embedded default for None.
+    store: where bundles are looked for, the usual folders for None.
 
     Raises SettingInvalid where there is no such bundle, EngineUnavailable where it does not
     verify or its run time does not load.
@@ -32,7 +37,7 @@ def choose(name_or_path: str | None = None) -> Chosen:
     from engines.veil import from_bundle
 
     try:
-        bundle = Store().find(name_or_path or DEFAULT)
+        bundle = (store or Store()).find(name_or_path or DEFAULT)
         restorer = from_bundle(bundle)
     except BundleMissing as error:
         raise SettingInvalid(error.what, error.do) from error

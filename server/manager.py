@@ -149,6 +149,11 @@ class StreamManager:
     def list(self) -> tuple[str, ...]:
         return tuple(self._keepers)
 
+    @property
+    def limits(self) -> Limits:
+        """What every stream is held to."""
+        return self._limits
+
     def engines(self) -> tuple[str, ...]:
         """Names that `start` and `set_engine` take."""
         return tuple(self._engines)

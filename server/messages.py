@@ -29,6 +29,7 @@ class Close(IntEnum):
     TRY_LATER = 1013
     PROTOCOL = 4400
     AUTH = 4401
+    UNKNOWN = 4404  # no such stream
     TOO_SLOW = 4408
 
 
