@@ -67,7 +67,9 @@ class Egress:
         controls: Controls,
         outs: Mapping[View, Slot],
         log: Callable[[Event], None],
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self.clock = clock
         self.number = number
         self.spec = spec
         self.limits = limits
@@ -78,7 +80,7 @@ class Egress:
         self.originals = Originals(limits)
         self.side_ns = 0  # spent since the last frame on telling others
         self.waiting = 0
-        self.shown_ns = time.monotonic_ns()
+        self.shown_ns = self.clock()
         self.left = 0
         self._size = CARD_SIZE
         self._lost_wall_s: float | None = None
@@ -87,7 +89,7 @@ class Egress:
     def emit(self, choice: Choice) -> None:
         """One frame leaves, or is dropped because it grew too old on the way."""
         packet = choice.arrived.packet
-        started = time.monotonic_ns()
+        started = self.clock()
         stale = started - packet.capture_ns > self.limits.stale_warn_ms * 1e6
         mark = mark_of(choice.provenance, stale=stale, seq=packet.seq)
         if not self.controls.mark:
@@ -98,7 +100,7 @@ class Egress:
         elif mark is not None:
             draw(encoded.picture, mark)
         encoded = self._finish(encoded)
-        now = time.monotonic_ns()
+        now = self.clock()
         age = now - packet.capture_ns
         if self.spec.mode == "live" and self.controls.age_drop and age > self._age_most_ns:
             self._drop(packet, now)
@@ -139,7 +141,7 @@ class Egress:
         )
         for view in ("restored", *self.wants):
             self.outs[view].put(head.pack(), [payload])
-        self.shown_ns = time.monotonic_ns()
+        self.shown_ns = self.clock()
         self.left += 1
         self.log(Event(EventKind.CARD, now, self.number, data={"left": self.left}))
 
