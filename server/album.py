@@ -19,7 +19,7 @@ from server.progress import Advance, silent
 from server.report import Report, Timeline, counts
 from server.source import is_picture
 from server.stages import Stages
-from server.stills import FORMAT_OF, Still, format_for, read_still, upright, write_still
+from server.stills import FORMAT_OF, Still, as_shown, format_for, read_still, upright, write_still
 from server.whole import Whole, reason
 
 
@@ -66,8 +66,8 @@ class _Studio:
         order = self.order
         untouched = result.provenance is Provenance.RAW
         if order.compare != "none":
-            raw, done = upright(still, still.rgb), upright(still, _rgb(result.picture))
-            write_still(still, _rgb(compared(raw, done, order.compare)), output)
+            turned, done = as_shown(still), upright(still, _rgb(result.picture))
+            write_still(turned, _rgb(compared(turned.rgb, done, order.compare)), output)
             return
         if untouched and format_for(output, still) == still.format:
             with Whole(output) as whole:

@@ -24,6 +24,7 @@ RGB_SPACE, BT709, UNSPECIFIED, BT2020 = 0, 1, 2, (9, 10)
 BT601 = (4, 5, 6)  # FCC, BT.470BG, SMPTE 170M
 FULL_RANGE = 2
 HD_HEIGHT = 720  # unspecified colour means BT.709 from here on, BT.601 below
+EARLY_S = 1.0  # a last picture this long before the declared end is worth a word
 DIRECT = ("yuv420p", "yuvj420p")
 
 
@@ -144,6 +145,7 @@ class Decoder:
         self._reformatter = VideoReformatter()
         self._last_pts: int | None = None
         self._retimed = 0
+        self._corrupt = 0
         self._ahead: deque[Decoded | av.Packet] = deque()
         context = media.video.codec_context
         context.thread_count = threads
@@ -166,10 +168,22 @@ class Decoder:
                 if self._watch is not None:
                     self._watch.add("decode", time.perf_counter_ns() - started)
             yield item
+        self._remark()
+
+    def _remark(self) -> None:
+        """Notes what only the end shows."""
+        notes, container = self.media.notes, self.media.container
+        if self._corrupt:
+            notes.append(f"{self._corrupt} frames come from damaged data")
         if self._retimed:
-            self.media.notes.append(
+            notes.append(
                 f"{self._retimed} frames whose time stood still were moved to the next free one"
             )
+        if container.duration and self._last_pts is not None:
+            declared_s = (container.duration + (container.start_time or 0)) / av.time_base
+            early_s = declared_s - float(self._last_pts * self.facts.time_base)
+            if early_s > EARLY_S:
+                notes.append(f"the pictures end {early_s:.1f} s before the recording does")
 
     def _decode(self) -> Iterator[av.VideoFrame | av.Packet]:
         video = self.media.video
@@ -237,6 +251,7 @@ class Decoder:
         facts = self.facts
         pts = self._time(image.pts)
         duration = image.duration or 0
+        self._corrupt += image.is_corrupt
         image = self._direct(image)
         image.pts, image.time_base, image.pict_type = pts, facts.time_base, 0
         picture = planes_of(image, facts.colour)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +202,6 @@ def _encoded(still: Still, rgb: Rgb, target: str, same_size: bool) -> bytes:
     as_it_was = target == still.format
     saving = still.saving if as_it_was else QUALITY.get(target, {})
     saving = dict(saving) | {k: v for k, v in still.saving.items() if k in ("exif", "icc_profile")}
-    if not same_size:
-        saving.pop("exif", None)  # its orientation has been applied
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, target, **saving)
     return buffer.getvalue()
@@ -220,3 +218,14 @@ def upright(still: Still, rgb: Rgb) -> Rgb:
     if still.saving.get("exif"):
         image.info["exif"] = still.saving["exif"]
     return Rgb(np.ascontiguousarray(ImageOps.exif_transpose(image)))
+
+
+def as_shown(still: Still) -> Still:
+    """The still as a viewer sees it: upright, in 8-bit colour. A comparison is written by it,
+    so that its orientation is not applied a second time."""
+    saving = {key: value for key, value in still.saving.items() if key != "exif"}
+    if still.grey and "qtables" in saving:  # one table for luma does not serve three channels
+        saving = dict(QUALITY["JPEG"])
+    return replace(
+        still, rgb=upright(still, still.rgb), deep=None, alpha=None, grey=False, saving=saving
+    )
