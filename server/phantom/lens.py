@@ -25,19 +25,20 @@ Planes3 = tuple[Field, Field, Field]  # y 0-219; u, v centred on 0; at the veil'
 @dataclass(frozen=True, slots=True)
 class Liquid:
     """How one kind of splash looks. opaque: most light it takes; own: share of that which is its
-    own colour, the rest is the scene through it; bend: refraction, in units."""
+    own colour, the rest is the scene through it; bend: refraction, in units; shine: luma levels."""
 
     srgb: tuple[float, float, float]
     opaque: float
     own: float
     bend: float
+    shine: float
 
 
 LIQUIDS: dict[SplashType, Liquid] = {
-    "blood": Liquid((112, 14, 14), 0.97, 0.84, 0.010),
-    "fat": Liquid((232, 196, 128), 0.90, 0.42, 0.022),
-    "bile": Liquid((158, 126, 14), 0.92, 0.62, 0.018),
-    "fluid": Liquid((206, 206, 210), 0.93, 0.07, 0.034),
+    "blood": Liquid((112, 14, 14), 0.97, 0.84, 0.010, 22.0),
+    "fat": Liquid((232, 196, 128), 0.90, 0.42, 0.022, 40.0),
+    "bile": Liquid((158, 126, 14), 0.92, 0.62, 0.018, 36.0),
+    "fluid": Liquid((206, 206, 210), 0.93, 0.07, 0.034, 44.0),
 }
 # Share of the view under a film rather than drops, and the largest drop (units), by level
 FILMS = {1: 0.0, 2: 0.16, 3: 0.5, 4: 0.95}
@@ -101,11 +102,10 @@ class Splash:
         back = np.minimum(1.0, 0.97 * VIEW_RADIUS / np.maximum(np.hypot(x, y), 1e-6))
         self._column = np.asarray(columns + (x * back - ground.x) * F(ground.unit), F)
         self._row = np.asarray(rows + (y * back - ground.y) * F(ground.unit), F)
-        # the lamp's reflection high on each drop, and a darker rim below
-        shine = np.asarray(np.clip((-sy - 0.5 * sx) * 0.10 * ground.unit, -1.0, 1.0), F)
-        self._shine = np.asarray(
-            smoothstep(0.25, 0.8, shine) - 0.35 * smoothstep(0.1, 0.8, -shine), F
-        )
+        # the lamp's soft reflection high on each drop, a darker rim below
+        facing = np.asarray((sy + F(0.5) * sx) * F(0.035 * ground.unit), F)
+        facing = np.clip(_soft(facing, 0.007 * ground.unit), F(-1.0), F(1.0))
+        self._shine = smoothstep(0.08, 0.55, facing) - F(0.45) * smoothstep(0.05, 0.6, -facing)
         self._body = np.asarray(0.75 + 0.35 * np.clip(1.2 - depth, 0.0, 1.0), F)
 
     def _spray(self, rng: np.random.Generator) -> list[Field]:
@@ -168,7 +168,7 @@ class Splash:
                 soft, self._column, self._row, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
             )
             parts.append(loss * ((F(1.0) - own) * bent + own * F(part) * light * self._body))
-        y = np.clip(parts[0] + loss * self._shine * F(44.0) * light, F(0.0), F(219.0))
+        y = np.clip(parts[0] + loss * self._shine * F(self._liquid.shine) * light, F(0.0), F(219.0))
         direct = np.asarray(F(1.0) - loss, F)
         return Veil(direct, np.asarray(y, F), parts[1], parts[2])
 
