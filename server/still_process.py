@@ -44,11 +44,11 @@ WARM_SIZE = (640, 360)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StillJob:
-    """What is asked for. number: comes back with the answer; format: None for the input's own."""
+    """What is asked for. format: None for the input's own; number: comes back with the answer."""
 
-    number: int
     task: Literal["restore", "detect"]
     engine: str
+    number: int = 0
     format: Format | None = None
     compare: Compare = "none"
     strength: float = 1.0
