@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +13,7 @@ import typer
 
 from engines.errors import EngineError
 from engines.verbs import app as engines_app
-from server.errors import SurgiclearError
+from server.errors import Failure, SettingInvalid, SurgiclearError
 
 app = typer.Typer(
     add_completion=False,
@@ -102,6 +104,127 @@ def phantom(
         )
     for note in notes:
         typer.echo(f"surgiclear: note: {note}", err=True)
+
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure quality and speed.")
+app.add_typer(bench_app, name="bench")
+Data = Annotated[Path | None, typer.Option(help="Folder of clean/ and pairs/.")]
+
+
+def _data(given: Path | None) -> Path:
+    from trainer.dataset import shared_data
+
+    found = given or shared_data()
+    if found is None or not found.is_dir():
+        raise SettingInvalid("no data folder", "name it with --data or SURGICLEAR_SHARED")
+    return found
+
+
+@contextlib.contextmanager
+def _training() -> Iterator[None]:
+    """The trainer's own errors, and a missing extra, as one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingInvalid(f"{error.name} is missing", "pip install surgiclear[train]") from error
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        raise SettingInvalid(str(error)) from error
+    except FloatingPointError as error:
+        raise Failure(f"training diverged: {error}") from error
+
+
+@app.command()
+def recipes() -> None:
+    """List what can be trained."""
+    with _training():
+        from trainer.recipes import RECIPES
+
+        for name, make in RECIPES.items():
+            typer.echo(f"{name:16s} {make().about}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A name that `surgiclear recipes` lists.")],
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+) -> None:
+    """Train a recipe; checkpoints in OUT/RECIPE."""
+    with _training():
+        from trainer.recipes import RECIPES
+        from trainer.run import run
+
+        if recipe not in RECIPES:
+            raise SettingInvalid(f"no recipe is named {recipe!r}", f"take {', '.join(RECIPES)}")
+        done = run(RECIPES[recipe](), _data(data), out, resume=resume, say=typer.echo)
+    typer.echo(f"wrote {done}")
+
+
+@app.command()
+def publish(
+    runs: Annotated[Path, typer.Argument(help="Folder with veil and its folds, as train left it.")],
+    output: Annotated[Path, typer.Argument(help="Folder of the bundle to write; its name counts.")],
+    version: Annotated[str, typer.Option(help="MAJOR.MINOR.PATCH")],
+    data: Data = None,
+) -> None:
+    """Calibrate, judge and bundle a trained veil, with its card."""
+    with _training():
+        from trainer.release import release
+
+        typer.echo(release(runs, output, _data(data), version=version, say=typer.echo))
+
+
+@app.command()
+def degrade(
+    clear: Annotated[Path, typer.Argument(help="A clear picture, a folder of them, or a video.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    smoke: Annotated[float, typer.Option(min=0, max=1, help="Severity.")] = 0.0,
+    fog: Annotated[float, typer.Option(min=0, max=1, help="Severity.")] = 0.0,
+    splash: Annotated[float, typer.Option(min=0, max=1, help="Severity.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Which episode.")] = 0,
+) -> None:
+    """Put synthetic smoke, fog or splash over clear pictures, and keep the truth."""
+    if not smoke + fog + splash:
+        raise SettingInvalid("nothing to add", "give --smoke, --fog or --splash above 0")
+    with _training():
+        from trainer.degrade import Recipe
+        from trainer.degrade.write import write
+
+        recipe = Recipe(smoke=smoke, fog=fog, splash=splash)
+        rows = write(clear, output, recipe, seed, lambda line: typer.echo(line, err=True))
+    typer.echo(f"wrote {len(rows)} frames to {output}")
+
+
+@bench_app.command("quality")
+def bench_quality(
+    engine: Annotated[str | None, typer.Option(help="A bundle's name or path.")] = None,
+    data: Data = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Runs with the folds: judge scenes by unseen nets.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="Synthetic pictures.")] = 300,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+) -> None:
+    """PSNR, SSIM and exposure-normalised PSNR beside the baselines; detection; clear frames."""
+    import json
+
+    with _training():
+        from engines.veil import load
+        from trainer.report import report
+
+        folds = None
+        if runs is not None:
+            from trainer.release import unseen
+
+            folds = unseen(runs, _data(data))
+        figures, text = report(
+            _data(data), load(engine), folds=folds, synthetic_count=count,
+            say=lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+    typer.echo(text)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def main() -> None:

@@ -87,9 +87,14 @@ def load(path: Path, size: tuple[int, int] | None = None) -> Pixels:
     data = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if data is None:
         raise ValueError(f"{path} is not a readable picture")
-    if size is not None:
-        data = cv2.resize(data, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(data[..., ::-1])
+    pixels: Pixels = np.ascontiguousarray(data[..., ::-1])
+    return pixels if size is None else resize(pixels, size)
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """To h w by area, as the run time does."""
+    out: Pixels = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return out
 
 
 def hazy(pixels: Pixels) -> float:

@@ -1,0 +1,45 @@
+# make help lists the targets. Needs Python 3.11 or newer, make and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+VIDEO ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo serve test check format bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.venv/run-time: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[cpu]'
+	@touch $@
+
+.venv/everything: .venv/run-time
+	$(BIN)/pip install -q -e '.[cpu,train,dev]' -e clients/python
+	@touch $@
+
+demo: .venv/run-time  ## the main job on the sample feed (VIDEO=path: on your own)
+	$(BIN)/surgiclear demo $(if $(VIDEO),--video "$(VIDEO)") --out demo
+
+serve: .venv/run-time  ## the service with the operator's page
+	$(BIN)/surgiclear serve
+
+test: .venv/everything  ## the whole test suite
+	$(BIN)/pytest -q
+
+check: .venv/everything  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/everything  ## mend format and imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/run-time  ## speed at 720p and 1080p against the bare transcode
+	$(BIN)/surgiclear bench speed --size 1280x720
+	$(BIN)/surgiclear bench speed --size 1920x1080
+
+clean:  ## remove what was made
+	rm -rf .venv demo runs .pytest_cache .mypy_cache .ruff_cache
