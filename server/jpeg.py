@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 import simplejpeg
-from av.video.reformatter import ColorRange, Colorspace
 
-from engines.picture import Matrix, Picture, Rgb, Yuv420
+from engines.picture import Picture, Rgb, Yuv420
 from server.errors import SourceUnreadable
 
 SUBSAMPLING = "420"
-MATRICES: dict[Matrix, Colorspace] = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709}
 
 
 def size_of(payload: bytes | memoryview) -> tuple[int, int]:
@@ -47,6 +44,10 @@ def encode(picture: Picture, quality: int) -> bytes:
 
 def to_rgb(picture: Yuv420) -> Rgb:
     """By libswscale, which is within three grey levels of the exact matrix."""
+    import av  # a process that never needs it starts sooner: the last hop of pushed frames
+    from av.video.reformatter import ColorRange, Colorspace
+
+    matrix = Colorspace.ITU709 if picture.colour.matrix == "bt709" else Colorspace.ITU601
     h, w = picture.y.shape
     frame = av.VideoFrame(w, h, "yuv420p")
     for plane, values in zip(frame.planes, (picture.y, picture.u, picture.v), strict=True):
@@ -55,7 +56,7 @@ def to_rgb(picture: Yuv420) -> Rgb:
     full = picture.colour.full_range
     rgb = frame.reformat(
         format="rgb24",
-        src_colorspace=MATRICES[picture.colour.matrix],
+        src_colorspace=matrix,
         dst_colorspace=Colorspace.ITU601,  # of no meaning for RGB, but the call asks for one
         src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,

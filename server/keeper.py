@@ -17,16 +17,14 @@ from server.engine_process import RestorerFactory
 from server.errors import FrameTooLarge, SettingInvalid
 from server.events import DropReason, Event, EventKind, History, Scalar
 from server.feed import PUSH
-from server.frame import Provenance, Reason
 from server.invariants import Checker
+from server.outgoing import outgoing
 from server.packet import Packet, as_bytes, raw_bytes
 from server.shared import Slot
 from server.spec import (
     Codec,
     Fate,
     Flag,
-    Levels,
-    Outgoing,
     StreamEvent,
     StreamSpec,
     StreamState,
@@ -80,6 +78,7 @@ class Keeper:
         self._epoch, self._seq = 0, 0  # of the next pushed frame
         self._size: tuple[int, int] | None = None
         self._progress_ns = self._fed_ns = self._card_ns = time.monotonic_ns()
+        self._begun = False  # the stream process has said that it runs
         self._emitted = 0
         self._stopping = False
         for view, slot in self._outs.items():
@@ -125,7 +124,7 @@ class Keeper:
     def _start(self, now: int) -> None:
         if self._worker.start(now) and self._worker.child is not None:
             self._loop.add_reader(self._worker.child.control.fileno(), self._hear)
-            self.tally.stream_down = False
+            self.tally.stream_down = self._begun = False
             self._progress_ns = self._fed_ns = now
             self._tell_wants()
 
@@ -175,7 +174,8 @@ class Keeper:
                 self._fed_ns = now
                 self._log(EventKind.WATCHDOG, emitted=emitted)
             return
-        silent = now - self._progress_ns > self.limits.watchdog_s * 1e9
+        patience_s = self.limits.watchdog_s if self._begun else self.limits.start_timeout_s
+        silent = now - self._progress_ns > patience_s * 1e9
         if silent and self.spec.mode == "live" and self.controls.restart:
             self._gone("nothing has left it", now)
 
@@ -256,6 +256,8 @@ class Keeper:
                 viewer.lose_before((event.epoch, event.seq + 1))
         elif event.kind is EventKind.ENGINE:
             self._serving(event)
+        elif event.kind is EventKind.CONFIG:
+            self._begun, self._progress_ns = True, time.monotonic_ns()
         for call in calls:
             self._call(call)
 
@@ -376,32 +378,3 @@ class Keeper:
     def _send(self, message: dict[str, object]) -> bool:
         child = self._worker.child
         return child is not None and child.control.send(message)
-
-
-def outgoing(packet: Packet, payload: bytes, view: View) -> Outgoing:
-    note = packet.note
-    return Outgoing(
-        stream=packet.stream,
-        view=view,
-        epoch=packet.epoch,
-        place_seq=packet.seq,
-        seq=packet.tag_seq,
-        capture_ts_ns=packet.tag_ns,
-        server_in_ns=packet.capture_ns,
-        server_out_ns=packet.out_ns,
-        provenance=Provenance.RAW if view == "raw" else Provenance(note.get("provenance", "RAW")),
-        reason=_reason(note.get("reason"), view),
-        stale=bool(packet.flags & Flag.STALE),
-        card=bool(packet.flags & Flag.CARD),
-        levels=Levels(*(int(note.get(kind, 0)) for kind in ("smoke", "fog", "splash"))),
-        codec=packet.codec,
-        width=packet.width,
-        height=packet.height,
-        payload=payload,
-    )
-
-
-def _reason(reason: str | None, view: View) -> Reason | None:
-    if view == "raw":
-        return Reason.BYPASS  # raw because it was asked for
-    return None if reason is None else Reason(reason)
