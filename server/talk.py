@@ -65,8 +65,6 @@ class Talk:
         try:
             await self._socket.accept(subprotocol=SUBPROTOCOL if spoken else None)
             try:
-                if sockets.open > self._limits.max_sockets:
-                    raise Ended(Close.TRY_LATER, "too_many_sockets", "too many sockets are open")
                 if not spoken:
                     raise Ended(Close.PROTOCOL, "subprotocol", f"offer {SUBPROTOCOL}")
                 await conversation
@@ -97,6 +95,8 @@ class Talk:
         except UserError as error:
             known = "unauthenticated" if isinstance(error, Unauthenticated) else "forbidden"
             raise Ended(Close.AUTH, known, str(error)) from error
+        if self.service.sockets.open > self._limits.max_sockets:
+            raise Ended(Close.TRY_LATER, "too_many_sockets", "too many sockets are open")
         return message
 
     def admit(self, action: Action) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -30,6 +31,7 @@ class _Socket:
         self._url = url
         self._refusal: Refused | None = None
         self._wire: ClientConnection | None = None
+        self._stack = AsyncExitStack()
 
     @property
     def wire(self) -> ClientConnection:
@@ -39,19 +41,25 @@ class _Socket:
 
     async def open(self) -> None:
         try:
-            self._wire = await connect(
-                self._url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                compression=None,
-                open_timeout=OPEN_S,
-                max_size=MESSAGE_BYTES,
-                max_queue=2,
-                proxy=None,
+            self._wire = await self._stack.enter_async_context(
+                connect(
+                    self._url,
+                    subprotocols=[Subprotocol(SUBPROTOCOL)],
+                    compression=None,
+                    open_timeout=OPEN_S,
+                    max_size=MESSAGE_BYTES,
+                    max_queue=2,
+                    proxy=None,
+                )
             )
         except (OSError, TimeoutError, InvalidHandshake) as error:
             raise Unreachable(f"no service answers at {self._url}: {error}") from error
-        await self.send(self.session.hello())
-        welcome = await self.hear(OPEN_S)
+        try:
+            await self.send(self.session.hello())
+            welcome = await self.hear(OPEN_S)
+        except BaseException:
+            await self.close()
+            raise
         if not isinstance(welcome, Welcome):
             await self.close()
             raise Unreachable(f"no welcome from {self._url}")
@@ -78,8 +86,7 @@ class _Socket:
                 self._refusal = refusal  # the reason of the close that follows, or a warning
 
     async def close(self) -> None:
-        if self._wire is not None:
-            await self._wire.close()
+        await self._stack.aclose()
 
     def _closed(self, error: ConnectionClosed) -> Closed:
         frame = error.rcvd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -29,22 +30,29 @@ class _Socket:
     def __init__(self, url: str, session: Session) -> None:
         self.session = session
         self._refusal: Refused | None = None
+        self._stack = ExitStack()
         try:
-            self._wire: ClientConnection = connect(
-                url,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                compression=None,
-                open_timeout=OPEN_S,
-                max_size=MESSAGE_BYTES,
-                max_queue=2,
-                proxy=None,
+            self._wire: ClientConnection = self._stack.enter_context(
+                connect(
+                    url,
+                    subprotocols=[Subprotocol(SUBPROTOCOL)],
+                    compression=None,
+                    open_timeout=OPEN_S,
+                    max_size=MESSAGE_BYTES,
+                    max_queue=2,
+                    proxy=None,
+                )
             )
         except (OSError, TimeoutError, InvalidHandshake) as error:
             raise Unreachable(f"no service answers at {url}: {error}") from error
-        self.send(session.hello())
-        welcome = self.hear(OPEN_S)
+        try:
+            self.send(session.hello())
+            welcome = self.hear(OPEN_S)
+        except BaseException:
+            self.close()
+            raise
         if not isinstance(welcome, Welcome):
-            self._wire.close()
+            self.close()
             raise Unreachable(f"no welcome from {url}")
 
     def send(self, message: str | bytes) -> None:
@@ -68,7 +76,7 @@ class _Socket:
             return self.hear(timeout_s)
 
     def close(self) -> None:
-        self._wire.close()
+        self._stack.close()
 
     def _closed(self, error: ConnectionClosed) -> Closed:
         frame = error.rcvd
