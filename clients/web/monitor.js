@@ -1,0 +1,171 @@
+// The monitor: what is on the screen now, judged at each screen refresh.
+
+import { Age } from "./age.js";
+import { Badge, LIMITS, State } from "./badge.js";
+import { Clock } from "./clock.js";
+import { Meters, levelsOf } from "./meters.js";
+import { Order, Verdict } from "./order.js";
+import { Decoder } from "./picture.js";
+import { Timeline } from "./timeline.js";
+import { Views } from "./views.js";
+import { Flag, WireError, parse, seqOf } from "./wire.js";
+
+const FIRST_MS = 3000; // a stream may take this long to its first picture before that is an alarm
+const UNREADABLE_MS = 5000; // an unreadable or foreign frame is told of for this long
+
+export class Monitor {
+  constructor(document) {
+    const find = (id) => document.getElementById(id);
+    this.stage = find("stage");
+    this.banner = find("banner");
+    this.badge = new Badge(find("badge"), find("announce"));
+    this.age = new Age(find("age"));
+    this.meters = new Meters(find("meters"));
+    this.timeline = new Timeline(find("timeline"));
+    this.views = new Views(this.stage);
+    this.decoder = new Decoder({
+      done: (frame, bitmap) => this.#decoded(frame, bitmap),
+      failed: (error) => this.#unreadable(error),
+      settled: (frame) => frame.acknowledge(frame.seq),
+    });
+    this.order = new Order();
+    // The last line: the compositor lets it appear by itself if this page's scripts stand still.
+    this.deadman = find("deadman").animate([{ opacity: 0 }, { opacity: 1 }], {
+      easing: "steps(1, end)",
+      fill: "both",
+    });
+    this.reset(null);
+  }
+
+  /** Another stream, or none: nothing of the last one may stay. number: of its frames. */
+  reset(number) {
+    this.clock = new Clock();
+    this.limits = LIMITS;
+    this.order.reset(number);
+    this.decoder.clear();
+    this.views.clear();
+    this.age.reset();
+    this.timeline.clear();
+    this.generation = (this.generation ?? 0) + 1;
+    this.drawn = null; // { frame, stampMs, atMs, delayMs }
+    this.lost = ""; // why there is no picture, where more is known than its absence
+    this.cardMs = null;
+    this.streamLevels = null;
+    this.restoredBy = "";
+    this.unreadableMs = -Infinity;
+    this.foreignMs = -Infinity;
+    this.pushed = false;
+    this.sinceMs = performance.now();
+    this.#defer();
+  }
+
+  /** A message of the viewer's socket; acknowledge(seq) is called once, when it is done with. */
+  take(buffer, arrivalMs, want, acknowledge) {
+    let frame;
+    try {
+      frame = parse(buffer);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#unreadable(error);
+      const seq = seqOf(buffer);
+      if (seq !== null) acknowledge(seq);
+      return;
+    }
+    if (frame.flags & Flag.CARD) {
+      this.cardMs = arrivalMs;
+      acknowledge(frame.seq);
+      return;
+    }
+    this.clock.heard(arrivalMs, frame.outMs);
+    this.decoder.push({ ...frame, want, acknowledge, generation: this.generation });
+  }
+
+  #decoded(frame, bitmap) {
+    const verdict =
+      frame.generation === this.generation ? this.order.judge(frame) : Verdict.FOREIGN;
+    if (verdict !== Verdict.NEW) {
+      bitmap.close();
+      if (verdict === Verdict.FOREIGN && frame.generation === this.generation) {
+        this.foreignMs = performance.now();
+      }
+      return;
+    }
+    const nowMs = performance.now();
+    // A pusher's capture stamp is its own clock; all others share the service's.
+    const stampMs = this.pushed ? frame.inMs : Math.min(frame.captureMs, frame.inMs);
+    const delayMs = this.clock.age(stampMs, nowMs);
+    this.views.show(frame, bitmap, frame.want);
+    this.drawn = { frame, stampMs, atMs: nowMs, delayMs };
+    this.cardMs = null;
+    this.lost = "";
+    const { w, h } = this.views.size;
+    this.age.beat(delayMs, nowMs, frame, w, h);
+    this.#defer();
+  }
+
+  #unreadable(error) {
+    this.fault = String(error); // for whoever looks into it
+    this.unreadableMs = performance.now();
+  }
+
+  // Due at twice the limit from now, unless the next frame defers it again.
+  #defer() {
+    const duration = 2 * this.limits.stopMs;
+    if (this.deadman.effect.getTiming().duration !== duration) {
+      this.deadman.effect.updateTiming({ duration });
+    }
+    this.deadman.currentTime = 0;
+    if (this.deadman.playState !== "running") this.deadman.play();
+  }
+
+  /** Judges the screen; returns { state, conditions } where conditions are alarm keys. */
+  tick(nowMs) {
+    const shown = this.#shown(nowMs);
+    const { state, why } = this.badge.update(shown, this.limits, nowMs, this.restoredBy);
+    this.views.tick(nowMs);
+    const noSignal = state === State.NO_SIGNAL;
+    const levels = noSignal || !this.drawn ? null : levelsOf(this.drawn.frame, this.streamLevels);
+    this.meters.update(levels);
+    this.timeline.add(nowMs, levels, state);
+    this.timeline.tick(nowMs);
+    if (shown !== null) this.age.tick(shown.ageMs, nowMs, noSignal || shown.quietMs > 500);
+    this.#banner(noSignal, this.lost || why, shown);
+    return { state, conditions: this.#conditions(state, nowMs) };
+  }
+
+  #shown(nowMs) {
+    if (this.drawn === null) return null;
+    const { frame, stampMs, atMs, delayMs } = this.drawn;
+    const seen = this.cardMs === null ? frame : { ...frame, flags: Flag.CARD };
+    return {
+      frame: seen,
+      content: this.views.content,
+      ageMs: this.clock.age(stampMs, nowMs),
+      quietMs: nowMs - atMs,
+      delayMs,
+    };
+  }
+
+  #banner(noSignal, why, shown) {
+    if (this.banner.hidden === noSignal) this.banner.hidden = !noSignal;
+    if (!noSignal) return;
+    const seconds = shown === null ? "" : `last picture ${Math.floor(shown.ageMs / 1000)} s ago`;
+    const text = this.banner.querySelector(".why");
+    const last = this.banner.querySelector(".last");
+    if (text.textContent !== why) text.textContent = why;
+    if (last.textContent !== seconds) last.textContent = seconds;
+  }
+
+  #conditions(state, nowMs) {
+    const keys = new Set();
+    const waiting = this.drawn === null && nowMs - this.sinceMs < FIRST_MS;
+    if (state === State.NO_SIGNAL && !waiting) keys.add("NO_SIGNAL");
+    if (state === State.STALE) keys.add("STALE");
+    if (nowMs - this.unreadableMs < UNREADABLE_MS) keys.add("UNREADABLE");
+    if (nowMs - this.foreignMs < UNREADABLE_MS) keys.add("WRONG_STREAM");
+    if (state !== State.NO_SIGNAL && this.drawn.frame.flags & Flag.ENGINE_DOWN) {
+      keys.add("ENGINE_DOWN");
+    }
+    return keys;
+  }
+}
