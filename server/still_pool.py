@@ -1,6 +1,7 @@
 """A few processes that restore single pictures, with a short queue before them.
 
-A request over the queue's length is refused at once. A worker that crashes or overstays is
+Time counts from the moment a warm worker has the request; the wait before it is bounded by the
+queue's length. A request over the queue's length is refused at once. A worker that crashes or overstays is
 replaced; the request it had fails, the others go on.
 """
 
@@ -24,6 +25,7 @@ from server.still_process import StillAnswer, StillJob, StillTask, run
 
 WorkerState = Literal["warming", "ready", "failed", "restarting"]
 ANSWER_BYTES = 96 * 2**20  # an uncompressed comparison of the largest picture, and then some
+WARM_S = 300.0  # for a worker to load its engine
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MOST_S = 30.0
 
@@ -55,6 +57,7 @@ class _Worker:
         default: str,
     ) -> None:
         self.status = WorkerStatus("warming")
+        self.warm = asyncio.Event()  # it has said ready or failed
         self._requests = Slot.create(capacity, f"still {number} in")
         self._answers = Slot.create(ANSWER_BYTES, f"still {number} out")
         task = StillTask(
@@ -94,6 +97,7 @@ class _Worker:
                 self.status = WorkerStatus(
                     "failed" if failed else "ready", str(message.get("why", ""))
                 )
+                self.warm.set()
         except EOFError:
             asyncio.get_running_loop().remove_reader(self.child.control.fileno())
             self.gone.set()
@@ -186,13 +190,9 @@ class StillPool:
             self._metrics.still_queue.set(self._pending)
 
     async def _work(self, job: StillJob, data: bytes) -> tuple[StillAnswer, bytes]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                worker = await self._free.get()
-                while worker.gone.is_set():
-                    worker = await self._free.get()
-        except TimeoutError:
-            raise PoolBusy("no picture worker became free", "try again in a moment") from None
+        worker = await self._free.get()
+        while worker.gone.is_set():
+            worker = await self._free.get()
         self._numbers += 1
         answered = False
         try:
@@ -227,9 +227,14 @@ class StillPool:
     async def _one_life(self, number: int) -> None:
         worker = _Worker(number, self._max_bytes, self._factories, self._default)
         self._workers[number] = worker
-        self._free.put_nowait(worker)
+        waits = [asyncio.ensure_future(e.wait()) for e in (worker.warm, worker.gone)]
         try:
-            await worker.gone.wait()
+            await asyncio.wait(waits, timeout=WARM_S, return_when=asyncio.FIRST_COMPLETED)
+            if worker.warm.is_set():
+                self._free.put_nowait(worker)
+                await worker.gone.wait()
         finally:
+            for wait in waits:
+                wait.cancel()
             del self._workers[number]
             await worker.end()

@@ -472,10 +472,12 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
 # who may
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[tuple[Listening, dict[Role, str]]]:
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Listening, dict[Role, str]]]:
     made = {role: new_token(role.value, role) for role in Role}
-    path = tmp_path / "tokens"
+    path = tmp_path_factory.mktemp("auth") / "tokens"
     path.write_text("\n".join(line for _, line in made.values()))
     with listening(config_of(auth={"tokens_file": path})) as service:
         yield service, {role: token for role, (token, _) in made.items()}
@@ -514,18 +516,16 @@ def test_a_token_in_the_url_is_nothing(guarded: tuple[Listening, dict[Role, str]
         assert closed(wire)[0] == 4401
 
 
-def test_a_revoked_token_ends_its_sockets(
-    guarded: tuple[Listening, dict[Role, str]], tmp_path: Path
-) -> None:
-    service, tokens = guarded
-    with dialled(service, hello={"token": tokens[Role.OPERATOR]}) as wire:
+def test_a_revoked_token_ends_its_sockets(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    token, line = new_token("one", Role.OPERATOR)
+    path.write_text(f"{line}\n{new_token('other', Role.ADMIN)[1]}")
+    with (
+        listening(config_of(auth={"tokens_file": path})) as service,
+        dialled(service, hello={"token": token}) as wire,
+    ):
         text(wire)
-        kept = [
-            line
-            for line in (tmp_path / "tokens").read_text().splitlines()
-            if "operator" not in line
-        ]
-        (tmp_path / "tokens").write_text("\n".join(kept))
+        path.write_text(new_token("other", Role.ADMIN)[1])
         code, said = closed(wire)
     assert code == 4401 and said[-1]["code"] == "revoked"
 
