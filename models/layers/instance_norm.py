@@ -1,0 +1,23 @@
+"""Instance normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation with weight and bias, no running statistics (eps 1e-5).
+
+    Written out, since F.instance_norm leaves channels-last and copies.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        var, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        scale = self.weight.view(-1, 1, 1) * (var + 1e-5).rsqrt()
+        return (x - mean) * scale + self.bias.view(-1, 1, 1)
