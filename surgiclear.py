@@ -227,6 +227,48 @@ def bench_quality(
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
 
 
+@bench_app.command("speed")
+def bench_speed(
+    video: Annotated[Path | None, typer.Argument(help="H.264 clip; made when not given.")] = None,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of a made clip.")] = "1280x720",
+    seconds: Annotated[float, typer.Option(help="Length of a made clip.")] = 10.0,
+    engine: Annotated[str | None, typer.Option(help="A bundle's name or path.")] = None,
+    rounds: Annotated[int, typer.Option(help="Bare and restored runs, in turn.")] = 3,
+    encoder: Annotated[str | None, typer.Option(help="As of restore.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+) -> None:
+    """Frames a second and CPU time, beside the same clip merely transcoded."""
+    from rich.console import Console
+
+    from server.choose import choose
+    from server.restore import ended_by_signals
+    from server.speed import bench
+
+    with ended_by_signals():
+        speed = bench(
+            lambda: choose(engine), Console(stderr=True), video=video, size=size,
+            seconds=seconds, rounds=rounds, encoder=encoder, json_file=json_file,
+        )  # fmt: skip
+    typer.echo("\n".join(speed.lines()))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> int:
+    """Find out whether this machine can do the work; exit 1 if it cannot."""
+    from server.doctor import examine, healthy, to_json
+
+    checks = []
+    for check in examine():
+        checks.append(check)
+        if not as_json:
+            typer.echo(check.line())
+    if as_json:
+        typer.echo(to_json(checks))
+    return 0 if healthy(checks) else 1
+
+
 def main() -> None:
     """Runs the command: one line on stderr and exit 2 (user's mistake) or 1 (failure)."""
     debug = "--debug" in sys.argv
