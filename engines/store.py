@@ -1,4 +1,4 @@
-"""Where bundles live: found by name or path, listed, and their built plans kept.
+"""Where bundles live: found by name or path, listed, and never exchanged for older ones.
 
 A name is looked up in the user's folder first, then among those that came with the package
 (engines/bundles/). The oldest version allowed, by name, is kept in a small file that only ever
@@ -7,11 +7,10 @@ rises: that is the anti-rollback.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.bundle import Bundle, read
@@ -119,26 +118,3 @@ class Store:
             # package installers hard-link from their cache; see engines/bundle.py
             allow_hard_links=folder.parent.resolve() == self.package.resolve(),
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlanKey:
-    """Everything a built plan depends on; another value of any of these is another plan.
-
-    gpu: device name, "any" for a plan built for a compute capability without its GPU;
-    capability: such as "sm89"; runtime: package and version; driver: version, "" for a plan that
-    does not depend on it; shape: the sizes it was built for.
-    """
-
-    onnx_sha256: str
-    gpu: str
-    capability: str
-    runtime: str
-    driver: str
-    precision: str
-    shape: str
-
-    @property
-    def digest(self) -> str:
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from engines.errors import (
     SignatureWrong,
     VersionTooOld,
 )
-from engines.store import PlanKey, Store
+from engines.store import Store
 
 
 @pytest.fixture
@@ -113,13 +113,3 @@ def test_hard_links_are_allowed_in_the_package_only(store: Store, tmp_path: Path
     with pytest.raises(ListingWrong):
         store.find("tiny")
     assert store.find(store.package / "tiny").manifest.name == "tiny"
-
-
-def test_any_other_circumstance_is_another_plan() -> None:
-    key = PlanKey(
-        onnx_sha256="0" * 64, gpu="RTX 4090", capability="sm89", runtime="tensorrt 11.4",
-        driver="600", precision="fp16", shape="1x720x1280x3",
-    )  # fmt: skip
-    others = {replace(key, **{f.name: "other"}).digest for f in fields(key)}
-    assert len(others) == len(fields(key))
-    assert key.digest not in others
