@@ -1,1 +1,1 @@
-"""Weights to something fast: pictures, restorers, run-time backends and the bundles they come in."""
+"""Weights to something fast: pictures, restorers, run-time backends and their bundles."""

@@ -22,7 +22,7 @@ def level(coverage: float, present: bool = True) -> int:
 @dataclass(frozen=True, slots=True)
 class Degradation:
     """One kind in one picture. probability: of presence, 0-1; coverage: share of the view it
-    hides, 0-1; level: 0 absent, 1 under a third of the view, 2 to two thirds, 3 over, 4 near all."""
+    hides, 0-1; level: 0 absent, 1 under a third of it, 2 to two thirds, 3 over, 4 near all."""
 
     probability: float
     coverage: float
