@@ -1,0 +1,317 @@
+"""MambaIRv2 (light): one scan in which pixels of the same kind are neighbours.
+
+Paper: H. Guo, Y. Guo, Y. Zha, Y. Zhang, W. Li, T. Dai, S.-T. Xia, Y. Li: "MambaIRv2: Attentive
+State Space Restoration", CVPR 2025. The authors' code (csguoh/MambaIR) is Apache-2.0; this is
+written from the paper and takes checkpoints of that code.
+
+Two departures. The original draws the kind of a pixel at random (hard Gumbel softmax) in
+inference too; here the likeliest kind is taken outside training, so that the same picture always
+gives the same output. And its sort by kind is unstable; here pixels of one kind keep their order:
+kind * pixels + position is sorted, which has no ties, so any sort (ONNX has only TopK) agrees.
+
+Maps are channels-last (b h w c, or b l c with l = h w) from the first norm to the last.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.layers.padding import round_up
+from models.layers.selective_scan import selective_scan
+from models.layers.windows import merge, partition, relative_bias, relative_index
+from models.mambair import initial_delta_bias, rgb_mean
+
+OUTSIDE = -100.0  # logit of a pair from two sides of the wrapped border
+LAYER_SCALE = 1e-4
+
+
+class Gate(nn.Module):
+    """One half of the channels, normed and convolved, weighs the other; b h w 2c -> b h w c."""
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        gate = self.conv(self.norm(gate).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return value * gate
+
+
+class GatedMlp(nn.Module):
+    """Feed-forward with a spatial gate; b h w c."""
+
+    def __init__(self, width: int, hidden: int, kernel: int = 5) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.sg = Gate(hidden // 2, kernel)
+        self.fc2 = nn.Linear(hidden // 2, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.fc2(self.sg(F.gelu(self.fc1(x))))
+        return out
+
+
+class WindowAttention(nn.Module):
+    """Attention inside windows with relative position bias, given the projected q, k, v."""
+
+    def __init__(self, width: int, heads: int, side: int) -> None:
+        super().__init__()
+        self.heads = heads
+        table = torch.empty((2 * side - 1) ** 2, heads)
+        self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self, windows: torch.Tensor, index: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(b n) t 3c, index t t, mask n t t or None for none -> (b n) t c."""
+        count, t, _ = windows.shape
+        q, k, v = windows.view(count, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        bias = relative_bias(self.relative_position_bias_table, index)  # heads t t
+        if mask is None:
+            bias = bias.unsqueeze(0)
+        else:
+            bias = (bias + mask.unsqueeze(1)).repeat(count // mask.shape[0], 1, 1, 1)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.contiguous())
+        out = self.proj(out.transpose(1, 2).reshape(count, t, -1))
+        return out
+
+
+class SelectiveScan(nn.Module):
+    """One-way scan whose output matrix C is shifted by each pixel's prompt; b l c."""
+
+    def __init__(self, width: int, states: int) -> None:
+        super().__init__()
+        rank = math.ceil(width / 16)
+        self.rank, self.states = rank, states
+        self.x_proj_weight = nn.Parameter(torch.empty(1, rank + 2 * states, width))
+        self.dt_projs_weight = nn.Parameter(torch.empty(1, width, rank))
+        self.dt_projs_bias = nn.Parameter(initial_delta_bias(1, width))
+        decay = torch.arange(1, states + 1, dtype=torch.float32).log()
+        self.A_logs = nn.Parameter(decay.repeat(width, 1))
+        self.Ds = nn.Parameter(torch.ones(width))
+        nn.init.uniform_(self.x_proj_weight, -(width**-0.5), width**-0.5)
+        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
+
+    def forward(self, x: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+        """b l c, b l states -> b l c."""
+        projected = x @ self.x_proj_weight[0].T
+        steps, b, c = projected.split([self.rank, self.states, self.states], dim=-1)
+        delta = F.softplus(steps @ self.dt_projs_weight[0].T + self.dt_projs_bias)
+        u, delta, b, c = (z.transpose(1, 2).unsqueeze(1) for z in (x, delta, b, c + prompt))
+        precise = torch.promote_types(x.dtype, torch.float32)
+        a = -self.A_logs.to(precise).exp()
+        y = selective_scan(u, delta, a.unsqueeze(0), b, c, self.Ds.unsqueeze(0))
+        return y.squeeze(1).transpose(1, 2)
+
+
+def gather_rows(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """b l c, order b l -> row i of the result is row order[i] of x."""
+    return x.gather(1, order.unsqueeze(-1).expand_as(x))
+
+
+class AttentiveStateSpace(nn.Module):
+    """Sorts pixels by kind, scans them with a prompt for each kind, and puts them back."""
+
+    def __init__(self, width: int, states: int, kinds: int, rank: int, expand: float) -> None:
+        super().__init__()
+        inner = int(width * expand)
+        self.selectiveScan = SelectiveScan(inner, states)
+        self.out_norm = nn.LayerNorm(inner)
+        self.out_proj = nn.Linear(inner, width)
+        self.in_proj = nn.Sequential(nn.Conv2d(width, inner, 1))
+        self.CPE = nn.Sequential(nn.Conv2d(inner, inner, 3, padding=1, groups=inner))
+        self.embeddingB = nn.Embedding(kinds, rank)
+        nn.init.uniform_(self.embeddingB.weight, -1 / kinds, 1 / kinds)
+        self.route = nn.Sequential(
+            nn.Linear(width, width // 3),
+            nn.GELU(),
+            nn.Linear(width // 3, kinds),
+            nn.LogSoftmax(dim=-1),
+        )
+
+    def choose(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """b l c -> each pixel's kind, b l, and the same one-hot, b l kinds.
+
+        The one-hot carries the softmax's gradient (straight-through), without which the
+        router would learn nothing.
+        """
+        scores = self.route(x)
+        if self.training:  # Gumbel noise: minus the log of an exponential draw
+            scores = scores - torch.empty_like(scores).exponential_().log()
+        soft = scores.softmax(-1)
+        kind = scores.argmax(-1)
+        hard = F.one_hot(kind, scores.shape[-1]).to(soft.dtype)
+        return kind, hard + (soft - soft.detach())
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """b h w c, embedding rank states -> b h w c."""
+        b, h, w, c = x.shape
+        kind, one_hot = self.choose(x.view(b, h * w, c))
+        prompt = one_hot @ (self.embeddingB.weight @ embedding)  # b l states
+        position = torch.arange(h * w, device=x.device)
+        order = (kind * (h * w) + position).argsort(dim=-1)
+        back = torch.zeros_like(order).scatter(1, order, position.expand_as(order))
+        y = self.in_proj(x.permute(0, 3, 1, 2))
+        y = (y * self.CPE(y).sigmoid()).flatten(2).transpose(1, 2)  # b l c
+        # as in the original, the pixels go in sorted but their prompts in picture order
+        y = self.selectiveScan(gather_rows(y, order), prompt)
+        y = self.out_proj(self.out_norm(y))
+        return gather_rows(y, back).view(b, h, w, c)
+
+
+class Layer(nn.Module):
+    """Window attention, then the attentive state space, each with a gated feed-forward."""
+
+    def __init__(
+        self,
+        width: int,
+        states: int,
+        heads: int,
+        side: int,
+        shift: int,
+        rank: int,
+        kinds: int,
+        expand: float,
+    ) -> None:
+        super().__init__()
+        self.side, self.shift = side, shift
+        hidden = int(width * expand)
+        self.scale1 = nn.Parameter(torch.full((width,), LAYER_SCALE))
+        self.scale2 = nn.Parameter(torch.full((width,), LAYER_SCALE))
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.norm4 = nn.LayerNorm(width)
+        self.wqkv = nn.Linear(width, 3 * width)
+        self.win_mhsa = WindowAttention(width, heads, side)
+        self.assm = AttentiveStateSpace(width, states, kinds, rank, expand)
+        self.convffn1 = GatedMlp(width, hidden)
+        self.convffn2 = GatedMlp(width, hidden)
+        self.embeddingA = nn.Embedding(rank, states)
+        nn.init.uniform_(self.embeddingA.weight, -1 / rank, 1 / rank)
+
+    def attend(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """b h w c, over windows that are moved by `shift` and wrap around the border."""
+        h, w = x.shape[1:3]
+        qkv = self.wqkv(x)
+        if not self.shift:
+            return merge(self.win_mhsa(partition(qkv, self.side), index, None), self.side, h, w)
+        qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
+        y = self.win_mhsa(partition(qkv, self.side), index, mask)
+        return merge(y, self.side, h, w).roll((self.shift, self.shift), (1, 2))
+
+    def forward(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        y = x + self.attend(self.norm1(x), index, mask)
+        y = y + self.convffn1(self.norm2(y))
+        x = x * self.scale1 + y
+        y = x + self.assm(self.norm3(x), self.embeddingA.weight)
+        y = y + self.convffn2(self.norm4(y))
+        return x * self.scale2 + y
+
+
+class Layers(nn.Module):
+    """The layers of a group, in order."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+
+class Group(nn.Module):
+    """Layers, a convolution, and the group's input added back; b h w c."""
+
+    def __init__(self, width: int, layers: list[Layer]) -> None:
+        super().__init__()
+        self.residual_group = Layers(layers)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        y = x
+        for layer in self.residual_group.layers:
+            y = layer(y, index, mask)
+        return x + self.conv(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Embed(nn.Module):
+    """The norm before the first group."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+
+def shift_mask(height: int, width: int, side: int, like: torch.Tensor) -> torch.Tensor:
+    """windows t t: 0 for pairs that were neighbours before the roll, OUTSIDE for the others."""
+
+    def bands(length: int) -> torch.Tensor:
+        place = torch.arange(length, device=like.device)
+        return (place >= length - side).long() + (place >= length - side // 2).long()
+
+    region = 3 * bands(height)[:, None] + bands(width)[None, :]
+    region = partition(region[None, :, :, None], side).squeeze(-1)  # windows t
+    apart = region[:, :, None] != region[:, None, :]
+    return torch.zeros_like(apart, dtype=like.dtype).masked_fill(apart, OUTSIDE)
+
+
+def mirror_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """b c h w, sides no less than what is missing: rows, then columns, added from the flipped
+    picture, the edge pixel repeated."""
+    h, w = x.shape[-2:]
+    x = torch.cat([x, x.flip(2)], dim=2)[:, :, : round_up(h, multiple)]
+    return torch.cat([x, x.flip(3)], dim=3)[:, :, :, : round_up(w, multiple)]
+
+
+class MambaIRv2(nn.Module):
+    """The whole network: b 3 h w -> b 3 h w, sides from 8 up; the picture is predicted whole,
+    not as a residual. As in the original, sides are mirrored up to multiples of 16."""
+
+    relative_position_index_SA: torch.Tensor
+
+    def __init__(
+        self,
+        width: int = 48,
+        depths: tuple[int, ...] = (5, 5, 5, 5),
+        states: int = 8,
+        heads: int = 4,
+        side: int = 16,
+        rank: int = 32,
+        kinds: int = 64,
+        expand: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.side = side
+        self.register_buffer("relative_position_index_SA", relative_index(side))
+        self.conv_first = nn.Conv2d(3, width, 3, padding=1)
+        self.patch_embed = Embed(width)
+        self.layers = nn.ModuleList(
+            Group(
+                width,
+                [
+                    Layer(width, states, heads, side, side // 2 * (i % 2), rank, kinds, expand)
+                    for i in range(depth)
+                ],
+            )
+            for depth in depths
+        )
+        self.norm = nn.LayerNorm(width)
+        self.conv_after_body = nn.Conv2d(width, width, 3, padding=1)
+        self.upsample = nn.Sequential(nn.Conv2d(width, 3, 3, padding=1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h, w = x.shape[-2:]
+        mean = rgb_mean(x)
+        shallow = self.conv_first(mirror_to_multiple(x - mean, self.side))
+        mask = shift_mask(*shallow.shape[-2:], self.side, shallow)
+        y = self.patch_embed.norm(shallow.permute(0, 2, 3, 1))
+        for group in self.layers:
+            y = group(y, self.relative_position_index_SA, mask)
+        deep = self.conv_after_body(self.norm(y).permute(0, 3, 1, 2)) + shallow
+        out: torch.Tensor = self.upsample(deep)[..., :h, :w] + mean
+        return out
