@@ -14,10 +14,12 @@ from engines.picture import Picture, Plane, Rgb
 from server import jpeg
 from server.card import card
 from server.controls import Controls, Limits
+from server.errors import SourceUnreadable
 from server.events import DropReason, Event, EventKind, Scalar
 from server.frame import Provenance
 from server.mark import Mark, draw, mark_of
 from server.packet import Packet, as_bytes, parts_of, picture_of
+from server.pair import pair
 from server.select import Choice
 from server.shared import Bytes, Slot
 from server.spec import Codec, Flag, StreamSpec, View, flags_of
@@ -190,6 +192,28 @@ class Egress:
             elif view == "split":
                 encoded = self._split(choice, mark)
                 self.outs[view].put(replace(head, codec=encoded.codec).pack(), encoded.parts)
+            elif view == "both" and (both := self._both(choice, mark)) is not None:
+                head_both = replace(head, codec="jpeg", height=2 * packet.height)
+                self.outs[view].put(head_both.pack(), both.parts)
+
+    def _both(self, choice: Choice, mark: Mark | None) -> Encoded | None:
+        """Raw above what was chosen, from the same frame; None for a raw JPEG that is broken."""
+        answer, packet, body = choice.answer, choice.arrived.packet, choice.arrived.body
+        raw = None if answer is None else answer.raw
+        if raw is None and packet.codec != "jpeg":
+            raw = picture_of(packet, body)
+        elif raw is None:
+            try:
+                raw = jpeg.decode(body.data)
+            except SourceUnreadable:
+                return None  # it left as it came; there is nothing to set beside it
+        chosen = raw
+        if choice.provenance is Provenance.RESTORED and answer is not None and answer.picture:
+            chosen = answer.picture  # marked already
+        elif mark is not None:
+            chosen = _own(raw)
+            draw(chosen, mark)
+        return self._finish(Encoded("jpeg", [], pair(raw, chosen)))
 
     def _split(self, choice: Choice, mark: Mark | None) -> Encoded:
         """Left half raw, right half what was chosen, from the same frame."""

@@ -36,7 +36,7 @@ from server.supervise import Worker
 from server.tally import Tally
 from server.timeline import Call
 
-VIEWS: tuple[View, ...] = ("restored", "raw", "split")
+VIEWS: tuple[View, ...] = ("restored", "raw", "split", "both")
 CARE_EVERY_S = 0.05
 STOP_S = 2.5  # for the stream process to end in order; then it is killed
 

@@ -8,7 +8,7 @@ from typing import Literal
 from server.frame import Provenance, Reason
 
 Mode = Literal["live", "lossless"]
-View = Literal["restored", "raw", "split"]
+View = Literal["restored", "raw", "split", "both"]  # both: raw above restored, twice as high
 SnapshotView = Literal["restored", "raw", "split", "difference"]
 Codec = Literal["jpeg", "rgb24", "i420"]
 Kind = Literal["smoke", "fog", "splash"]

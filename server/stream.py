@@ -203,7 +203,7 @@ class Stream:
                 self.engines.send({"strength": self.engines.strength})
             if "wants" in message:
                 self.egress.wants = frozenset(message["wants"])
-                self.engines.split = "split" in self.egress.wants
+                self.engines.split = bool(self.egress.wants & {"split", "both"})
                 self.engines.send({"split": self.engines.split})
             if "engine" in message:
                 self._change_engine(message["engine"])
