@@ -94,8 +94,8 @@ class GateSettings:
     the score; fade_in_s, fade_out_s: for the strength to go all the way."""
 
     kinds: tuple[Kind, ...] = KINDS
-    open_rise: float = 0.22
-    close_rise: float = 0.14
+    open_rise: float = 0.28
+    close_rise: float = 0.16
     smooth_s: float = 0.12
     fade_in_s: float = 0.4
     fade_out_s: float = 0.8
