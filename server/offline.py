@@ -33,7 +33,7 @@ from server.progress import Advance, silent
 from server.rendered import PHANTOM, Rendered
 from server.report import Report, Timeline, counts
 from server.sink import VideoSink
-from server.source import Media, is_url
+from server.source import Media, is_url, without_secrets
 from server.stages import Stages
 from server.stills import read_still
 
@@ -218,7 +218,7 @@ def restore_video(
     tally = Tally(frames) if pipeline is None else pipeline.tally
     raw, guard = counts(tally)
     return Report(
-        input=order.source,
+        input=without_secrets(order.source),
         output=str(order.output),
         engine=engine,
         frames=frames,

@@ -32,6 +32,13 @@ def is_url(location: str) -> bool:
     return "://" in location or location.startswith("phantom:")
 
 
+def without_secrets(location: str) -> str:
+    """As it may be printed and reported: a URL's user and password are left out."""
+    scheme, mark, rest = location.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else location
+
+
 def is_picture(path: Path) -> bool:
     """Whether the file's first bytes are those of a picture format that is read here."""
     try:
@@ -53,7 +60,9 @@ def identify(location: str) -> SourceKind:
             return SourceKind.FOLDER
         if not path.exists():
             raise SourceUnreadable(f"{location} does not exist", "check the path")
-        if path.is_file() and path.stat().st_size == 0:
+        if not path.is_file():
+            raise SourceUnreadable(f"{location} is no ordinary file", "name a file or a URL")
+        if path.stat().st_size == 0:
             raise SourceUnreadable(f"{location} is empty", "nothing was recorded in it")
         with path.open("rb"):
             pass
@@ -79,7 +88,7 @@ class Media:
     """
 
     def __init__(self, location: str, *, salvage: bool = False) -> None:
-        self.location = location
+        self.location = without_secrets(location)
         self.salvage = salvage
         self.notes: list[str] = []
         lost = 0 if is_url(location) else missing_bytes(Path(location))
@@ -90,11 +99,11 @@ class Media:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if lost:
                 raise SourceUnreadable(
-                    f"{location} is cut short: {lost} bytes and its index with them are missing",
+                    f"{self.location} is cut short: {lost} bytes and its index with them are missing",
                     "nothing of it can be read",
                 ) from error
             raise SourceUnreadable(
-                f"{location} is not a video that can be read", _first_words(error)
+                f"{self.location} is not a video that can be read", _first_words(error)
             ) from error
         try:
             self.video = self._picture_stream()

@@ -12,6 +12,7 @@ from typing import Self
 
 from server.errors import OutputIncomplete, SinkUnwritable, SurgiclearError
 
+STEM_MOST = 40  # characters; the temporary name must not be too long where the real one is not
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -38,9 +39,12 @@ class Whole:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+        stem = path.stem[:STEM_MOST]
+        self.temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
         if path.is_dir():
             raise SinkUnwritable(f"{path} is a folder", "name a file")
+        if path.exists() and not path.is_file():  # the rename would replace a device
+            raise SinkUnwritable(f"{path} is no ordinary file", "name another output")
         if not path.parent.is_dir():
             raise SinkUnwritable(f"{path.parent} is no folder", "create it, or choose another")
         try:

@@ -11,7 +11,7 @@ from clips import make
 from PIL import Image
 
 from server.errors import SourceUnreadable
-from server.source import Media, SourceKind, identify
+from server.source import Media, SourceKind, identify, without_secrets
 
 
 def png(path: Path) -> Path:
@@ -29,12 +29,28 @@ def test_kinds_are_told_by_content(tmp_path: Path) -> None:
     assert identify("phantom:?seconds=1") is SourceKind.VIDEO
 
 
+def test_passwords_are_not_repeated() -> None:
+    url = "http://surgeon:secret@127.0.0.1:9/a.mp4?x=1@2"
+    assert without_secrets(url) == "http://127.0.0.1:9/a.mp4?x=1@2"
+    assert without_secrets("a@b.mp4") == "a@b.mp4"
+    assert without_secrets("rtsp://camera") == "rtsp://camera"
+    with pytest.raises(SourceUnreadable) as refused:
+        Media(url)
+    assert "secret" not in str(refused.value)
+
+
 def test_nothing_and_empty_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "zero.mp4").touch()
     (tmp_path / "text.png").write_text("hello")
     for name, words in (("gone.mp4", "exist"), ("zero.mp4", "empty"), ("text.png", "not a png")):
         with pytest.raises(SourceUnreadable, match=words):
             identify(str(tmp_path / name))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(SourceUnreadable, match="no ordinary file"):
+        identify(str(tmp_path / "pipe.mp4"))
 
 
 def test_a_text_called_a_video_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,16 @@ def test_places_that_take_no_file_are_refused_at_once(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none" / "out", tmp_path / "file" / "out"):
         with pytest.raises(SinkUnwritable):
             Whole(path)
+
+
+def test_a_device_is_never_replaced_and_a_long_name_is_no_trouble(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SinkUnwritable, match="no ordinary file"):
+        Whole(tmp_path / "pipe")
+    with Whole(tmp_path / ("x" * 250 + ".mp4")) as whole:
+        whole.write_bytes(b"1")
+        whole.commit()
+    assert whole.path.exists()
 
 
 @pytest.fixture
