@@ -17,7 +17,6 @@ from server.errors import OutputIncomplete, SettingInvalid, SinkUnwritable
 from server.source import PICTURE_SUFFIXES, Media
 from server.whole import Whole, write_error
 
-
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 

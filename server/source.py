@@ -99,7 +99,7 @@ class Media:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if lost:
                 raise SourceUnreadable(
-                    f"{self.location} is cut short: {lost} bytes and its index with them are missing",
+                    f"{self.location} is cut short: {lost} bytes and its index with them are gone",
                     "nothing of it can be read",
                 ) from error
             raise SourceUnreadable(
