@@ -35,7 +35,7 @@ class Cause(StrEnum):
 
 # Limits, in grey levels of full range where not said otherwise. tests/server/test_guard.py holds
 # them against exact desmoking (gain 4, grey to red) on one side and the failures on the other.
-SAMPLES = 44  # rows sampled of a picture (columns in proportion)
+SAMPLES = 44  # places sampled along the shorter side (the longer in proportion)
 FLAT_BELOW, TEXTURED_ABOVE = 1.5, 4.0  # standard deviation of luma: output, input
 CRUSHED_MORE, BLOWN_MORE, BRIGHTER = 0.6, 0.3, 80.0  # shares of the view; grey levels
 TEXTURE_RMS = 1.0  # of neighbouring differences; below it the sign of differences is noise
@@ -73,7 +73,7 @@ def _grid(plane: NDArray[np.uint8], step: int) -> tuple[Floats, Floats]:
 
 
 def _sample(picture: Picture) -> _Sample:
-    step = max(2, picture.height // SAMPLES)
+    step = max(2, min(picture.height, picture.width) // SAMPLES)
     if isinstance(picture, Rgb):
         near = max(1, step // 4)
         base = picture.pixels[::step, : picture.width - near : step]

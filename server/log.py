@@ -16,7 +16,7 @@ Entry = MutableMapping[str, Any]
 SECRET_KEYS = frozenset({"token", "authorization", "secret", "password", "cookie"})
 USERINFO = re.compile(r"(?<=://)[^/@\s]+@")  # rtsp://user:password@host
 TOKEN = re.compile(r"sgc_[A-Za-z0-9_-]{8,}|(?i:bearer)\s+\S+")
-LINE_MOST = 2000  # characters of one value
+LINE_MOST = 4000  # characters of one value
 
 
 class RateLimit:
@@ -48,8 +48,11 @@ class RateLimit:
 
 
 def redact_text(text: str) -> str:
-    """Without tokens and without the user and password of a URL."""
-    return TOKEN.sub("[redacted]", USERINFO.sub("[redacted]@", text))[:LINE_MOST]
+    """Without tokens and without the user and password of a URL; the middle of what is long gives
+    way (a traceback's beginning and end say most)."""
+    text = TOKEN.sub("[redacted]", USERINFO.sub("[redacted]@", text))
+    half = LINE_MOST // 2
+    return text if len(text) <= LINE_MOST else f"{text[:half]} … {text[-half:]}"
 
 
 def redact(logger: WrappedLogger, method: str, entry: Entry) -> Entry:

@@ -1,8 +1,8 @@
 """A few processes that restore single pictures, with a short queue before them.
 
-Time counts from the moment a warm worker has the request; the wait before it is bounded by the
-queue's length. A request over the queue's length is refused at once. A worker that crashes or overstays is
-replaced; the request it had fails, the others go on.
+A request over the queue's length is refused at once. A worker that crashes or overstays is
+replaced; the request it had fails, the others go on. Time counts from the moment a warm worker has
+the request; the wait before it is bounded by the queue's length.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ import io
 import json
 import os
 import select
+import sys
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -120,7 +122,7 @@ def read(data: bytes, max_pixels: int) -> Still:
             width, height = image.size
     except Image.DecompressionBombError:
         raise Refused("too_many_pixels", f"a picture has at most {max_pixels} pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
+    except Exception as error:  # a decoder may raise anything over bytes made to confuse it
         raise Refused("not_an_image", "neither a JPEG nor a PNG picture") from error
     if width * height > max_pixels:
         raise Refused("too_many_pixels", f"{width}x{height} is more than {max_pixels} pixels")
@@ -128,6 +130,8 @@ def read(data: bytes, max_pixels: int) -> Still:
         return parse_still(data, Path("the picture"), FORMATS)
     except SourceUnreadable as error:
         raise Refused("unreadable_image", str(error)) from error
+    except Exception as error:  # a decoder may raise anything over bytes made to confuse it
+        raise Refused("unreadable_image", f"not decodable: {type(error).__name__}") from error
 
 
 def described(detection: Detection) -> dict[str, Any]:
@@ -186,7 +190,9 @@ class Worker:
     def answer(self, job: StillJob, data: bytes) -> tuple[StillAnswer, bytes]:
         """Never raises for what a picture or an engine does."""
         try:
-            return self._fulfil(job, data)
+            with warnings.catch_warnings():  # of what is odd in a picture nobody would read
+                warnings.simplefilter("ignore")
+                return self._fulfil(job, data)
         except Refused as refusal:
             code, message = refusal.code, str(refusal)
         except MemoryError:
@@ -238,9 +244,18 @@ def _packed(answer: StillAnswer) -> bytes:
     return json.dumps(asdict(answer), separators=(",", ":")).encode()
 
 
+def quiet_libraries() -> None:
+    """Decoders written in C print what is wrong with a picture: whoever sends many broken ones
+    would fill the log. Python's own stderr stays."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+
+
 def run(task: StillTask, control: Control) -> None:
     """Entry of the process."""
     os.nice(NICE)
+    quiet_libraries()
     with contextlib.suppress(EOFError):  # the service is gone
         Worker(task, control).run()
     os._exit(0)

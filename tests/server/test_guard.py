@@ -240,7 +240,7 @@ def test_another_kind_of_picture_is_stopped() -> None:
     assert check(planes(image), Rgb(image)) is Cause.TYPE
 
 
-@pytest.mark.parametrize("size", [(2, 2), (7, 9), (8, 8), (17, 11), (33, 64)])
+@pytest.mark.parametrize("size", [(2, 2), (7, 9), (8, 8), (17, 11), (33, 64), (2000, 9)])
 def test_small_and_odd_pictures_are_handled(size: tuple[int, int]) -> None:
     h, w = size
     half = ((h + 1) // 2, (w + 1) // 2)

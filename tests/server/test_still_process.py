@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from fakes import SMOKY, FakeRestorer
-from picture_files import BROKEN, SIZE, SOUND, TOO_LARGE, png_text_bomb
+from picture_files import BROKEN, SIZE, SOUND, TOO_LARGE, malformed, png_text_bomb
 from PIL import Image
 
 from engines.restorer import NOTHING, Restorer
 from server.engine_process import EngineFacts, RestorerFactory
 from server.errors import EngineUnavailable
+from server.problems import STILL_STATUS
 from server.still_process import Engines, StillAnswer, StillJob, Worker
 
 
@@ -166,3 +170,21 @@ def test_engines_beyond_the_room_give_way() -> None:
     engines.get("a")
     engines.get("c")
     assert len(closed) == 1 and engines.get("a") is first
+
+
+def test_two_thousand_malformed_pictures() -> None:
+    """Each is restored or refused with a code of the 400s; nothing is raised, nothing is held."""
+    restorer = FakeRestorer()
+    counts: Counter[int] = Counter()
+    slowest_s = 0.0
+    before = psutil.Process().memory_info().rss
+    for data in malformed(2000):
+        started = time.process_time()
+        answer, picture = ask(data, restorer)
+        slowest_s = max(slowest_s, time.process_time() - started)
+        status = STILL_STATUS[answer.error] if answer.error else 200
+        counts[status] += 1
+        assert bool(picture) == (status == 200)
+    assert set(counts) <= {200, 400, 422} and counts[200] > 200 and counts[400] > 500
+    assert slowest_s < 5  # of the processor: none spins
+    assert psutil.Process().memory_info().rss - before < 64 << 20
