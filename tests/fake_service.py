@@ -116,7 +116,7 @@ class FakeService:
         state = StreamState(
             id=stream_id,
             number=number,
-            spec=StreamSpec(source="phantom:", engine="veil"),
+            spec=StreamSpec(source=f"file:{stream_id}.mp4", engine="veil"),
             epoch=0,
             seq=0,
             width=WIDTH,
@@ -194,10 +194,13 @@ class FakeService:
     async def _view(self, socket: WebSocket, stream_id: str) -> None:
         await socket.accept(subprotocol=SUBPROTOCOL)
         try:
-            hello, want = parse_hello(await socket.receive_text())
+            hello = parse_control(await socket.receive_text())
+            if not isinstance(hello, Hello):
+                raise ProtocolError("hello_expected", "the first message is a hello")
         except ProtocolError as error:
             await self._refuse(socket, Close.PROTOCOL, error.what)
             return
+        want = hello.want
         self.wants.append(want)
         if self.settings.refuse:
             await socket.close(Close.TRY_LATER)
@@ -349,15 +352,6 @@ class FakeService:
 
         app.mount("/", StaticFiles(directory=WEB, html=True))
         return app
-
-
-def parse_hello(text: str) -> tuple[Hello, str]:
-    """The first message by the service's own rules, and what it wants."""
-    want = str(json.loads(text).get("want"))
-    control = parse_control(text.replace('"both"', '"restored"'))
-    if not isinstance(control, Hello):
-        raise ProtocolError("hello_expected", "the first message is a hello")
-    return control, want
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 // The service's REST calls that the page makes.
 
-const TIMEOUT_MS = 3000;
+const TIMEOUT_MS = 10_000; // ending a stream takes up to 4 s on an idle machine
+const PROMPT_MS = 2500; // what has to be asked again rather than waited for
 
 /** An answer that is no success. status 0: no answer at all. */
 export class ApiError extends Error {
@@ -18,10 +19,10 @@ export class Api {
   }
 
   streams = () => this.#json("GET", "streams");
-  stream = (id) => this.#json("GET", path`streams/${id}`);
+  stream = (id) => this.#json("GET", path`streams/${id}`, undefined, PROMPT_MS);
   start = (spec) => this.#json("POST", "streams", spec);
   stop = (id) => this.#json("DELETE", path`streams/${id}`);
-  bypass = (id, on) => this.#json("POST", path`streams/${id}/bypass`, { on });
+  bypass = (id, on) => this.#json("POST", path`streams/${id}/bypass`, { on }, PROMPT_MS);
   engine = (id, name) => this.#json("PUT", path`streams/${id}/engine`, { name });
   strength = (id, strength) => this.#json("PUT", path`streams/${id}/strength`, { strength });
   engines = () => this.#json("GET", "engines");
@@ -38,12 +39,12 @@ export class Api {
     return url;
   }
 
-  async #json(method, where, body) {
-    const response = await this.#call(method, where, body);
+  async #json(method, where, body, timeoutMs) {
+    const response = await this.#call(method, where, body, timeoutMs);
     return response.status === 204 ? null : response.json();
   }
 
-  async #call(method, where, body) {
+  async #call(method, where, body, timeoutMs = TIMEOUT_MS) {
     const headers = {};
     if (body !== undefined) headers["content-type"] = "application/json";
     if (this.token) headers.authorization = `Bearer ${this.token}`;
@@ -54,7 +55,7 @@ export class Api {
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         cache: "no-store",
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: AbortSignal.timeout(timeoutMs),
       });
     } catch (error) {
       throw new ApiError(0, "no_answer", "the service does not answer", { cause: error });

@@ -32,7 +32,7 @@ export class Streams {
     const watch = item.querySelector(".watch");
     const stop = item.querySelector(".stop");
     item.querySelector(".name").textContent = nameOf(state);
-    item.querySelector(".from").textContent = state.spec.source;
+    item.querySelector(".number").textContent = `number ${state.number}`;
     watch.setAttribute("aria-pressed", String(watched));
     watch.addEventListener("click", () => this.actions.watch(state.id));
     stop.setAttribute("aria-label", `Stop ${nameOf(state)}`);
@@ -55,7 +55,7 @@ export class Streams {
   }
 }
 
-/** What people call a stream; its id is for machines. */
+/** What people call a stream: where it comes from. Its number and id are for machines. */
 export function nameOf(state) {
-  return `Stream ${state.number}`;
+  return state.spec.source.replace(/^file:/, "");
 }

@@ -34,10 +34,10 @@ def test_streams_start_and_stop_with_two_touches(page: Watched) -> None:
     page.page.click("#start-phantom")
     wait(lambda: page.service.made("start") == [{"source": "phantom:"}], "a start")
     page.service.script.number = 9
-    page.until("() => document.querySelector('#stream-name').textContent === 'Stream 9'")
+    page.until("() => document.querySelector('#stream-name').textContent === 'started.mp4'")
     page.shows("RESTORED")
     page.page.click("#setup")
-    stop = page.page.get_by_role("button", name="Stop Stream 9")
+    stop = page.page.get_by_role("button", name="Stop started.mp4")
     stop.click()
     assert page.service.made("stop") == []
     stop.click()
@@ -51,7 +51,7 @@ def test_among_several_streams_a_person_chooses(fresh: Watched) -> None:
     fresh.open(None)
     fresh.explains("choose a stream")
     assert fresh.page.query_selector("[data-key]") is None  # nobody expects a picture yet
-    fresh.page.get_by_role("button", name="Stream 7 phantom:", exact=True).click()
+    fresh.page.get_by_role("button", name="first.mp4 number 7", exact=True).click()
     fresh.shows("RESTORED")
     fresh.page.reload()
     fresh.shows("RESTORED")  # the choice is kept
