@@ -7,6 +7,7 @@ Strength moves slowly in both directions, so that the picture does not pump.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -18,6 +19,7 @@ from engines.restorer import KINDS, Detection
 Kind = Literal["smoke", "fog", "splash"]
 
 BINS = 64
+LOGIT = 6.0  # evidence beyond it counts no more
 STEP_MAX_S = 0.2  # a longer gap between two frames counts as this
 STEP_DEFAULT_S = 0.04  # where time does not move, or jumps back
 
@@ -40,12 +42,20 @@ class Gate(Protocol):
 
 
 def score(detection: Detection, kinds: tuple[Kind, ...] = KINDS) -> float:
-    """How degraded, 0-1: of the worst kind, its probability weighted by what it hides."""
+    """Evidence of the worst kind, 0-1: the logit of its probability, from -LOGIT to LOGIT.
+
+    A detector that is sure of a clear view, say 1 in 100, and one that is less sure, 1 in 10,
+    differ by much; the probabilities hardly do. So evidence is linear in the logit; 0.5 is the
+    detector's own threshold.
+    """
     worst = 0.0
     for kind in kinds:
-        found = getattr(detection, kind)
-        worst = max(worst, found.probability * (0.5 + 0.5 * found.coverage))
-    return float(worst)
+        p = getattr(detection, kind).probability
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"a probability lies in 0-1, not {p}")
+        logit = math.log(max(p, 1e-9) / max(1.0 - p, 1e-9))
+        worst = max(worst, 0.5 + 0.5 * min(max(logit / LOGIT, -1.0), 1.0))
+    return worst
 
 
 def level(detection: Detection, kinds: tuple[Kind, ...] = KINDS) -> int:
@@ -57,16 +67,17 @@ class Baseline:
     """A low quantile of a value in [0, 1] over a case, weighted by time, slowly forgetting.
 
     A prior weight sits at `prior`; the result never exceeds `cap`, so that a case that starts
-    in smoke, or is nearly all smoke, is not taken for clear.
+    in smoke, or is nearly all smoke, is not taken for clear. cap and the gate's open_rise add up
+    to the detector's own threshold: until a case has shown clear frames, that threshold rules.
     """
 
     def __init__(
         self,
         *,
         quantile: float = 0.1,
-        prior: float = 0.08,
+        prior: float = 0.36,
         prior_s: float = 2.0,
-        cap: float = 0.35,
+        cap: float = 0.36,
         half_life_s: float = 600.0,
     ) -> None:
         self._quantile, self._cap, self._half_life_s = quantile, cap, half_life_s
@@ -94,8 +105,8 @@ class GateSettings:
     the score; fade_in_s, fade_out_s: for the strength to go all the way."""
 
     kinds: tuple[Kind, ...] = KINDS
-    open_rise: float = 0.28
-    close_rise: float = 0.16
+    open_rise: float = 0.15
+    close_rise: float = 0.09
     smooth_s: float = 0.12
     fade_in_s: float = 0.4
     fade_out_s: float = 0.8
@@ -131,8 +142,6 @@ class CaseGate:
     def step(self, detection: Detection, time_ns: int) -> float:
         settings = self.settings
         now = score(detection, settings.kinds)
-        if not 0.0 <= now <= 1.0:
-            raise ValueError(f"a degradation score lies in 0-1, not {now}")
         first = self._smooth is None
         gap_s = (time_ns - self._last_ns) * 1e-9
         step_s = min(gap_s, STEP_MAX_S) if not first and gap_s > 0 else STEP_DEFAULT_S

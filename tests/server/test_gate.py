@@ -109,10 +109,18 @@ def test_a_score_out_of_range_is_refused() -> None:
 
 def test_reset_forgets_the_case() -> None:
     gate = CaseGate()
-    run(gate, [seen(0.6, 0.5)] * 500)
+    run(gate, [seen(0.01, 0.0, 0)] * 500)
     learned = gate.baseline
     gate.reset()
-    assert gate.baseline < learned
+    assert gate.baseline > learned
+
+
+def test_a_thin_veil_that_one_threshold_misses_opens_a_case_that_was_clear() -> None:
+    """0.2 is under the detector's own threshold, but far above this case's clear frames."""
+    gate = CaseGate()
+    assert max(run(gate, [seen(0.01, 0.0, 0)] * 50)) == 0.0
+    assert run(gate, [seen(0.2, 0.1, 0)] * 30, start=50)[-1] == 1.0
+    assert max(run(CaseGate(), [seen(0.2, 0.1, 0)] * 30)) == 0.0  # a case that never was clear
 
 
 def test_the_baseline_forgets_and_is_capped() -> None:
