@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,24 @@ def check(model: bytes) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportRefused(f"the graph is not sound ONNX: {error}") from error
     inspect(model)
+
+
+def weigh(net: nn.Module, path: Path) -> nn.Module:
+    """Loads a checkpoint (.safetensors, or a torch file of tensors only) into a network.
+
+    Raises ExportRefused where it is no checkpoint, or not this network's.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        for key in ("state_dict", "params", "model"):
+            state = state.get(key, state)
+        net.load_state_dict(state)
+    except Exception as error:  # pickle, zip, safetensors and torch each raise their own
+        first = (str(error).splitlines() or [""])[0]
+        raise ExportRefused(f"{path} is not this network's checkpoint: {first}") from error
+    return net

@@ -79,6 +79,11 @@ class Parity:
         return self.finite and self.psnr_db >= PARITY_DB
 
 
+def lifted(model: onnx.ModelProto, short: Short) -> onnx.ModelProto:
+    """The graph in an opset whose convolutions take these types."""
+    return onnx.version_converter.convert_version(model, 22) if short == "bf16" else model
+
+
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -14,6 +18,7 @@ from rich.table import Table
 
 from engines.bundle import Bundle
 from engines.bundle import sign as sign_bundle
+from engines.errors import ExportRefused
 from engines.manifest import Port
 from engines.sign import keygen as make_keys
 from engines.sign import read_private, read_trusted
@@ -184,3 +189,125 @@ def sign(
     """Signs a bundle in its place, once it has been verified."""
     bundle = sign_bundle(_store(folder, keys, False).find(name), read_private(key))
     typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} {_signed(bundle)}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Tells what is going on: one changing line on a terminal, plain lines with times in a log."""
+    console = Console(stderr=True)
+    started = time.monotonic()
+
+    def stamped(text: str) -> str:
+        return f"{time.monotonic() - started:6.1f} s  {text}"
+
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield lambda text: status.update(stamped(text))
+        return
+    last = [""]
+
+    def tell(text: str) -> None:
+        if text != last[0]:
+            typer.echo(stamped(text), err=True)
+        last[0] = text
+
+    yield tell
+
+
+def _sides(text: str) -> tuple[int, int]:
+    """ "1280x720" as h w."""
+    w, _, h = text.lower().partition("x")
+    if not (w.isdigit() and h.isdigit() and 16 <= int(w) <= 8192 and 16 <= int(h) <= 8192):
+        raise typer.BadParameter(f"{text!r} is no size: say 1280x720, 16 to 8192 a side")
+    return int(h), int(w)
+
+
+def _pictures(folder: Path | None) -> list[Any]:
+    """Up to eight pictures of a folder, h w 3."""
+    if folder is None:
+        return []
+    import numpy as np
+    from PIL import Image
+
+    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in suffixes)
+    if not paths:
+        raise typer.BadParameter(f"no pictures in {folder}")
+    chosen = paths[:: max(1, len(paths) // 8)][:8]
+    return [np.asarray(Image.open(path).convert("RGB")) for path in chosen]
+
+
+@app.command("export")
+def export_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A network; see surgiclear models.")],
+    size: Annotated[str, typer.Option(help="The video's size, as 1280x720.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets the bundle.")] = USER_FOLDER,
+    precision: Annotated[Literal["fp32", "fp16", "bf16"], typer.Option()] = "fp32",
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint; random without.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Of the network.")] = None,
+    frames: Annotated[
+        Path | None, typer.Option(help="Folder of real pictures for ranges and the FP16 gate.")
+    ] = None,
+    kinds: Annotated[str, typer.Option(help="What it restores.")] = "smoke",
+    version: Annotated[str, typer.Option(help="Of the bundle, MAJOR.MINOR.PATCH.")] = "0.1.0",
+    trained_on: Annotated[str, typer.Option(help="Of the weights, for the card.")] = "",
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Private key file to sign with.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+) -> None:
+    """Makes a bundle of a network for one size, proven against torch."""
+    try:
+        from engines.zoo import Order, make
+    except ImportError as error:
+        raise ExportRefused(
+            f"export needs torch and onnx ({error})", "install the extra `train`"
+        ) from error
+    order = Order(
+        name=name,
+        size=_sides(size),
+        precision=precision,
+        variant=variant,
+        weights=weights,
+        training_data=trained_on,
+        kinds=tuple(kinds.split(",")),
+        version=version,
+        frames=_pictures(frames),
+    )
+    signer = read_private(key) if key else None
+    command = " ".join(["surgiclear", *sys.argv[1:]])
+    with _progress() as progress:
+        made = make(order, out, key=signer, overwrite=overwrite, progress=progress, command=command)
+    for gate in made.bundle.manifest.gates:
+        typer.echo(f"{gate.name}: {gate.figure:.4g} {gate.unit} (at {gate.sense} {gate.bound:g})")
+    typer.echo(f"{made.bundle.manifest.name} in {made.bundle.folder}, {_signed(made.bundle)}")
+
+
+@app.command()
+def build(
+    name: Name,
+    target: Annotated[str, typer.Option("--for", help="sm89 (RTX 4090), smNN, native or cpu.")],
+    folder: Folder = USER_FOLDER,
+    keys: Keys = KEYS,
+    strict: Strict = False,
+    again: Annotated[bool, typer.Option("--again", help="Even if the cache has it.")] = False,
+) -> None:
+    """Builds a bundle's TensorRT plan into the cache, so that nothing is built during a case."""
+    from engines.build import build as build_it
+
+    bundle = _store(folder, keys, strict).find(name)
+    if target == "cpu":
+        from engines.onnxrt import load
+
+        load(bundle).close()
+        typer.echo(f"{bundle.manifest.name}: nothing to build for the CPU; the self-test passes")
+        return
+    with _progress() as progress:
+        result = build_it(bundle, target, progress=progress, again=again)
+    for warning in result.warnings[:5]:
+        typer.echo(f"surgiclear: note: {warning[:200]}", err=True)
+    how = "in the cache already" if result.cached else f"built in {result.seconds:.1f} s"
+    typer.echo(
+        f"{bundle.manifest.name} for {result.key.capability}: {result.size / 1e6:.1f} MB, {how},"
+        f" {result.key.runtime}, {result.path}"
+    )

@@ -6,12 +6,17 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from bundles import tiny_bundle, tiny_fields, tiny_files, tiny_vector
+from PIL import Image
 
 import surgiclear
+from engines import zoo
 from engines.bundle import Vector, write
+from engines.plans import PlanCache
 from engines.sign import read_public
 
 
@@ -128,3 +133,62 @@ def test_a_mistyped_command_is_one_line_and_exit_2(shell: Shell) -> None:
         assert said.err.startswith("surgiclear: ")
         assert said.err.count("\n") == 1
     assert "Usage" in shell().out
+
+
+def test_build_for_the_cpu_runs_the_self_test(shell: Shell) -> None:
+    tiny_bundle(shell.folder / "tiny")
+    said = shell("build", "tiny", "--for", "cpu")
+    assert said.code == 0
+    assert "the self-test passes" in said.out
+
+
+def test_build_leaves_a_plan_and_says_where(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="the extra `tensorrt` is not installed")
+    monkeypatch.setattr("engines.build.PlanCache", lambda: PlanCache(tmp_path / "plans"))
+    tiny_bundle(shell.folder / "tiny")
+    said = shell("build", "tiny", "--for", "sm89")
+    assert said.code == 0
+    assert "tiny for sm89" in said.out
+    assert "Building engine" in said.err  # progress, in plain lines
+    (place,) = (tmp_path / "plans").iterdir()
+    assert str(place) in said.out
+    assert "in the cache already" in shell("build", "tiny", "--for", "sm89").out
+    assert shell("build", "tiny", "--for", "toaster").code == 1
+
+
+@pytest.mark.parametrize("size", ["720p", "1280", "x720", "8x8", "1280x72000"])
+def test_export_wants_a_size(shell: Shell, size: str) -> None:
+    said = shell("export", "focalnet", "--size", size)
+    assert said.code == 2
+    assert "size" in said.err
+
+
+def test_export_makes_a_bundle(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[zoo.Order] = []
+
+    def make(order: zoo.Order, out: Path, **rest: Any) -> Any:
+        made.append(order)
+        rest["progress"]("tracing")
+        assert rest["command"].startswith("surgiclear engines export small")
+        return SimpleNamespace(bundle=tiny_bundle(out / "tiny"))
+
+    monkeypatch.setattr(zoo, "make", make)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    said = shell(
+        "export", "small", "--size", "1280x720", "--precision", "fp16", "--out", tmp_path / "out",
+        "--frames", tmp_path, "--kinds", "smoke,fog",
+    )  # fmt: skip
+    assert said.code == 0
+    assert "tracing" in said.err
+    assert f"tiny in {tmp_path / 'out' / 'tiny'}, not signed" in said.out
+    assert (made[0].size, made[0].precision, made[0].kinds) == (
+        (720, 1280),
+        "fp16",
+        ("smoke", "fog"),
+    )
+    assert made[0].frames[0].shape == (8, 8, 3)
+    assert shell("export", "large", "--size", "64x64", "--frames", tmp_path / "out").code == 2

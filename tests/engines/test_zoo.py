@@ -1,0 +1,115 @@
+"""A network becomes a bundle with its proofs and gates, or nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bundles import make_key
+from nets import SIZE, Small, small
+
+from engines import zoo
+from engines.errors import BundleMissing, ExportRefused
+from engines.export import Proof
+from engines.half import Parity
+from engines.onnxrt import load
+from engines.zoo import UNTRAINED, Order, fitted, make, probes
+from models.spec import Spec
+
+
+@pytest.fixture(autouse=True)
+def one_small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = Spec(
+        name="Small", paper="None", year=2026, licence="Apache-2.0", purpose="tests",
+        parameters=0, size_multiple=1, half_unsafe=None, gmacs_720p=0.0,
+        make=lambda variant: Small(),
+    )  # fmt: skip
+    monkeypatch.setattr(zoo, "RESTORERS", {"small": spec})
+    # traced once for all tests; tests/engines/test_export.py holds `export` itself
+    monkeypatch.setattr(
+        zoo, "export", lambda net, size, progress: (small()[1], [Proof(SIZE, 1.0, 0.0)])
+    )
+
+
+ORDER = Order(name="small", size=SIZE)
+
+
+def test_fp32(tmp_path: Path) -> None:
+    made = make(ORDER, tmp_path, command="surgiclear engines export small")
+    manifest = made.bundle.manifest
+    assert made.bundle.folder == tmp_path / "small-40x24-fp32"
+    assert (manifest.architecture, manifest.precision, manifest.opset) == ("small", "fp32", 20)
+    assert manifest.inputs[0].shape == (1, 24, 40, 3)
+    assert manifest.training_data == UNTRAINED
+    assert [gate.name for gate in manifest.gates] == ["difference_to_torch"]
+    assert manifest.command == "surgiclear engines export small"
+    assert b"random" in made.bundle.files["CARD.md"]
+    assert load(made.bundle).info.name == "small-40x24-fp32"
+
+
+def test_fp16_passes_its_gate_and_is_signed(tmp_path: Path) -> None:
+    key = make_key(tmp_path / "keys", "lab")
+    frame = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
+    order = Order(name="small", size=SIZE, precision="fp16", frames=[frame])
+    told: list[str] = []
+    made = make(order, tmp_path, key=key, progress=told.append)
+    gate = made.bundle.manifest.gates[1]
+    assert (gate.name, gate.sense, gate.bound) == ("fp16_against_fp32", "least", 50.0)
+    assert gate.figure >= 50
+    assert gate.data.startswith("1 frames, pattern")
+    assert made.bundle.signer == key.public
+    assert made.chosen is not None
+    assert made.chosen.short
+    assert any("ranges on 5 frames" in line for line in told)
+    assert len(made.bundle.model) < len(small()[1]) * 1.2
+
+
+@pytest.mark.parametrize("result", [Parity(49.9, True), Parity(99.0, False)])
+def test_a_failed_gate_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Parity
+) -> None:
+    monkeypatch.setattr(zoo, "parity", lambda *a, **k: result)
+    with pytest.raises(ExportRefused, match="too far from fp32"):
+        make(Order(name="small", size=SIZE, precision="fp16"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_loaded_or_refused(tmp_path: Path) -> None:
+    net = Small()
+    with torch.no_grad():
+        net.leave.weight.fill_(0.25)
+    path = tmp_path / "small.pt"
+    torch.save({"params": net.state_dict()}, path)
+    loaded = zoo.network(Order(name="small", size=SIZE, weights=path))
+    assert torch.equal(loaded.state_dict()["leave.weight"], net.state_dict()["leave.weight"])
+    for bad in (b"", b"nothing"):
+        path.write_bytes(bad)
+        with pytest.raises(ExportRefused, match="checkpoint"):
+            zoo.network(Order(name="small", size=SIZE, weights=path))
+    torch.save({"other.weight": torch.ones(1)}, path)
+    with pytest.raises(ExportRefused, match="checkpoint"):
+        zoo.network(Order(name="small", size=SIZE, weights=path))
+
+
+def test_an_unknown_network_is_a_users_mistake() -> None:
+    with pytest.raises(BundleMissing, match="small"):
+        zoo.network(Order(name="large", size=SIZE))
+    with pytest.raises(BundleMissing, match="surgiclear publish"):
+        zoo.network(Order(name="veil", size=SIZE))
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (100, 40), (30, 400), (7, 9), (480, 800)])
+def test_pictures_of_any_size_become_frames(shape: tuple[int, int]) -> None:
+    picture = np.full((*shape, 3), (10, 20, 30), np.uint8)
+    frame = fitted(picture, SIZE)
+    assert frame.shape == (1, *SIZE, 3)
+    assert (frame == (10, 20, 30)).all()
+
+
+def test_black_white_and_noise_are_always_measured() -> None:
+    frames = [probe["frame"] for probe in probes(ORDER)]
+    assert any((frame == 0).all() for frame in frames)
+    assert any((frame == 255).all() for frame in frames)
+    assert any(frame.std() > 60 and 100 < frame.mean() < 150 for frame in frames)
