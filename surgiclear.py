@@ -252,6 +252,19 @@ def bench_speed(
     typer.echo("\n".join(speed.lines()))
 
 
+@app.command("models")
+def models_table() -> None:
+    """List the networks that can be trained, exported and loaded."""
+    from rich.console import Console
+
+    from models.table import table
+
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width to fit into
+        console = Console(width=200)
+    console.print(table())
+
+
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
