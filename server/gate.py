@@ -1,7 +1,7 @@
-"""When a frame is restored and how strongly: hysteresis on a score judged against the case itself.
+"""When a frame is restored and how strongly: hysteresis on evidence against the case itself.
 
 One absolute threshold does not transfer between cameras, so the gate of a video keeps a running
-baseline, the low quantile of the case's own scores, and opens when the score rises above it.
+baseline of each kind, the low quantile of the case's own evidence, and opens when one rises.
 Strength moves slowly in both directions, so that the picture does not pump.
 """
 
@@ -41,21 +41,16 @@ class Gate(Protocol):
         ...
 
 
-def score(detection: Detection, kinds: tuple[Kind, ...] = KINDS) -> float:
-    """Evidence of the worst kind, 0-1: the logit of its probability, from -LOGIT to LOGIT.
+def evidence(probability: float) -> float:
+    """0-1, linear in the logit of a probability from -LOGIT to LOGIT; 0.5 is the threshold.
 
     A detector that is sure of a clear view, say 1 in 100, and one that is less sure, 1 in 10,
-    differ by much; the probabilities hardly do. So evidence is linear in the logit; 0.5 is the
-    detector's own threshold.
+    differ by much; the probabilities hardly do. Raises ValueError outside 0-1.
     """
-    worst = 0.0
-    for kind in kinds:
-        p = getattr(detection, kind).probability
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"a probability lies in 0-1, not {p}")
-        logit = math.log(max(p, 1e-9) / max(1.0 - p, 1e-9))
-        worst = max(worst, 0.5 + 0.5 * min(max(logit / LOGIT, -1.0), 1.0))
-    return worst
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"a probability lies in 0-1, not {probability}")
+    logit = math.log(max(probability, 1e-9) / max(1.0 - probability, 1e-9))
+    return 0.5 + 0.5 * min(max(logit / LOGIT, -1.0), 1.0)
 
 
 def level(detection: Detection, kinds: tuple[Kind, ...] = KINDS) -> int:
@@ -101,8 +96,8 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateSettings:
-    """open_rise, close_rise: of the score above the case's baseline; smooth_s: time constant of
-    the score; fade_in_s, fade_out_s: for the strength to go all the way."""
+    """open_rise, close_rise: of the evidence above the case's baseline; smooth_s: its time
+    constant; fade_in_s, fade_out_s: for the strength to go all the way."""
 
     kinds: tuple[Kind, ...] = KINDS
     open_rise: float = 0.15
@@ -125,15 +120,16 @@ class CaseGate:
         self.reset()
 
     def reset(self) -> None:
-        self._baseline = Baseline()
-        self._smooth: float | None = None
+        self._baselines = {kind: Baseline() for kind in self.settings.kinds}
+        self._smooth: dict[Kind, float] = {}
         self._last_ns = 0
         self._open = False
         self._strength = 0.0
 
     @property
-    def baseline(self) -> float:
-        return self._baseline.value
+    def baselines(self) -> dict[Kind, float]:
+        """The evidence that this case shows where it is clear, by kind."""
+        return {kind: baseline.value for kind, baseline in self._baselines.items()}
 
     @property
     def clear(self) -> bool:
@@ -141,15 +137,18 @@ class CaseGate:
 
     def step(self, detection: Detection, time_ns: int) -> float:
         settings = self.settings
-        now = score(detection, settings.kinds)
-        first = self._smooth is None
+        now = {k: evidence(getattr(detection, k).probability) for k in settings.kinds}
+        first = not self._smooth
         gap_s = (time_ns - self._last_ns) * 1e-9
         step_s = min(gap_s, STEP_MAX_S) if not first and gap_s > 0 else STEP_DEFAULT_S
         self._last_ns = time_ns
-        previous = now if self._smooth is None else self._smooth
-        self._smooth = previous + (now - previous) * min(1.0, step_s / settings.smooth_s)
-        self._baseline.add(self._smooth, step_s)
-        rise = self._smooth - self._baseline.value
+        share = min(1.0, step_s / settings.smooth_s)
+        rise = 0.0
+        for kind, baseline in self._baselines.items():
+            before = self._smooth.get(kind, now[kind])
+            self._smooth[kind] = before + (now[kind] - before) * share
+            baseline.add(self._smooth[kind], step_s)
+            rise = max(rise, self._smooth[kind] - baseline.value)
         self._open = rise >= (settings.close_rise if self._open else settings.open_rise)
         if first:
             self._strength = float(self._open)

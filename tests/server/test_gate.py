@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engines.restorer import ABSENT, NOTHING, Degradation, Detection
-from server.gate import Baseline, CaseGate, GateSettings, OpenGate, StillGate, level, score
+from server.gate import Baseline, CaseGate, GateSettings, OpenGate, StillGate, evidence, level
 
 FRAME_NS = 40_000_000
 
@@ -78,7 +78,6 @@ def test_only_the_kinds_asked_for_count() -> None:
     gate = CaseGate(GateSettings(kinds=("fog",)))
     assert max(run(gate, [seen(0.95, 0.9, 4)] * 30)) == 0.0
     assert run(gate, [seen(0.95, 0.9, 4, "fog")] * 60, start=30)[-1] == 1.0
-    assert score(seen(0.9), ("fog",)) == 0.0
     assert level(seen(0.9, 0.5, 3), ("splash",)) == 0
 
 
@@ -107,12 +106,34 @@ def test_a_score_out_of_range_is_refused() -> None:
         CaseGate().step(seen(1.7, 1.0), 0)
 
 
+def test_each_kind_has_its_own_baseline() -> None:
+    """A camera on which the fog detector never rests must not hide thin smoke."""
+
+    def both(smoke: float) -> Detection:
+        return Detection(
+            smoke=Degradation(smoke, 0.2, 0),
+            fog=Degradation(0.2, 0.0, 0),
+            splash=ABSENT,
+            splash_type=None,
+        )
+
+    gate = CaseGate()
+    assert max(run(gate, [both(0.01)] * 50)) == 0.0
+    assert run(gate, [both(0.2)] * 30, start=50)[-1] == 1.0
+
+
+def test_evidence_is_linear_in_the_logit() -> None:
+    assert evidence(0.5) == pytest.approx(0.5)
+    assert evidence(0.1) - evidence(0.01) > 0.15 > evidence(0.6) - evidence(0.51)
+    assert evidence(0.0) == 0.0 and evidence(1.0) == 1.0
+
+
 def test_reset_forgets_the_case() -> None:
     gate = CaseGate()
     run(gate, [seen(0.01, 0.0, 0)] * 500)
-    learned = gate.baseline
+    learned = gate.baselines["smoke"]
     gate.reset()
-    assert gate.baseline > learned
+    assert gate.baselines["smoke"] > learned
 
 
 def test_a_thin_veil_that_one_threshold_misses_opens_a_case_that_was_clear() -> None:
