@@ -183,7 +183,7 @@ def _data(node: onnx.NodeProto) -> list[str]:
 
 
 def plan(model: onnx.ModelProto, largest: Largest, short: Short = "fp16") -> Plan:
-    """Decides, node by node in order. largest: from `ranges`."""
+    """Decides, node by node in order. largest: from `ranges`; what is not in it counts as 0."""
     graph, kinds = model.graph, types(model)
     constants, out = _constants(graph), Plan()
     fixed = {value.name for value in graph.output} | set(_captured(graph))
@@ -206,7 +206,7 @@ def plan(model: onnx.ModelProto, largest: Largest, short: Short = "fp16") -> Pla
             out.refuse(node, "a result of the graph, or used inside a branch")
             continue
         if operator in SETTLES:
-            if all(largest[n] <= limit for n in outputs):
+            if all(largest.get(n, 0.0) <= limit for n in outputs):
                 out.kept.update(outputs)
             continue
         if any(_unfit(constants[n], short) for n in inputs if n in constants):

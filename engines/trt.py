@@ -102,18 +102,30 @@ def build_plan(
 
     Raises BuildFailed with the operator or the limit that stops it.
     """
-    trt = trt or package()
     name = bundle.manifest.name
     if bundle.facts.external:
         raise BuildFailed(f"{name} keeps weights outside its graph", "export it in one file")
     for port in (*bundle.manifest.inputs, *bundle.manifest.outputs):
         fixed_shape(port)
+    return build_model(bundle.model, name, capability, trt=trt, progress=progress)
+
+
+def build_model(
+    model: bytes,
+    name: str,
+    capability: str | None,
+    *,
+    trt: Any = None,
+    progress: Progress | None = None,
+) -> Built:
+    """Builds the plan of a graph that was just made here; bundles go through `build_plan`."""
+    trt = trt or package()
     log = Log()
     logger = log.logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(bundle.model):
+    if not parser.parse(model):
         faults = [parser.get_error(n) for n in range(parser.num_errors)]
         told = "; ".join(f"{f.node_operator() or 'graph'}: {f.desc()[:160]}" for f in faults[:3])
         raise BuildFailed(f"{runtime_name(trt)} cannot take {name}: {told}", "see docs/engines.md")

@@ -311,3 +311,33 @@ def build(
         f"{bundle.manifest.name} for {result.key.capability}: {result.size / 1e6:.1f} MB, {how},"
         f" {result.key.runtime}, {result.path}"
     )
+
+
+@app.command()
+def survey(
+    sizes: Annotated[str, typer.Option("--size", help="One or more, as 93x67,1280x720.")],
+    out: Annotated[Path, typer.Option(help="JSON file of rows; a survey is taken up again.")],
+    nets: Annotated[str, typer.Option(help="Networks, by comma; all without.")] = "",
+    target: Annotated[str, typer.Option("--for", help="Compute capability of the plans.")] = "sm89",
+    limit_s: Annotated[float, typer.Option("--limit", help="Seconds for each network.")] = 1800,
+    trace_only: Annotated[
+        bool, typer.Option("--trace-only", help="Export and build, but compare nothing (720p).")
+    ] = False,
+) -> None:
+    """How far every network gets: export, difference to torch, FP16, plans. Hours for all."""
+    from engines.survey import Task, markdown
+    from engines.survey import survey as run
+    from models import RESTORERS
+
+    names = nets.split(",") if nets else list(RESTORERS)
+    unknown = sorted(set(names) - set(RESTORERS))
+    if unknown:
+        raise typer.BadParameter(f"no network is named {unknown[0]!r}: {', '.join(RESTORERS)}")
+    tasks = [
+        Task(name, _sides(size), target, not trace_only)
+        for size in sizes.split(",")
+        for name in names
+    ]
+    with _progress() as progress:
+        rows = run(tasks, out, limit_s, progress)
+    typer.echo(markdown(rows))

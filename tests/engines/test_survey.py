@@ -1,0 +1,77 @@
+"""A survey goes on after a failure, a crash and a time-out, and is taken up where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.errors import ExportRefused
+from engines.survey import Row, Task, alone, markdown, read_rows, survey
+
+GOOD = Row(
+    name="good", size=(67, 93), nodes=10, export_s=2.0, difference=0.0, parity_db=61.2,
+    short_share=0.5, fp32_mb=1.25, fp32_s=3.0, fp16_mb=0.75, fp16_s=4.0,
+)  # fmt: skip
+
+
+def scripted(task: Task) -> Row:
+    """Stands for `measure`: what happens is the task's name."""
+    if task.name == "raises":
+        raise ExportRefused("an operator | that stops it")
+    if task.name == "crashes":
+        os._exit(7)
+    if task.name == "hangs":
+        time.sleep(600)
+    return Row(**{**{f: getattr(GOOD, f) for f in Row.__dataclass_fields__}, "name": task.name})
+
+
+def test_one_network_alone() -> None:
+    size = (67, 93)
+    assert alone(Task("good", size), 60, scripted) == GOOD
+    assert "an operator / that stops it" in alone(Task("raises", size), 60, scripted).stopped
+    assert alone(Task("crashes", size), 60, scripted).stopped == "its process ended with 7"
+
+
+def test_a_network_that_takes_too_long_is_ended() -> None:
+    assert alone(Task("hangs", (67, 93)), 0.5, scripted).stopped == "not done in 0 s"
+
+
+def test_a_survey_is_taken_up_again(tmp_path: Path) -> None:
+    path, told = tmp_path / "rows.json", list[str]()
+    tasks = [Task("one", (67, 93)), Task("raises", (67, 93))]
+    survey(tasks, path, 60, told.append, scripted)
+    assert told == ["one at 93x67", "raises at 93x67"]
+    rows = survey([*tasks, Task("two", (67, 93))], path, 60, told.append, scripted)
+    assert told[2:] == ["two at 93x67"]
+    assert rows == read_rows(path)
+    assert [row.name for row in rows] == ["one", "raises", "two"]
+    assert len(json.loads(path.read_text())) == 3
+
+
+def test_the_table() -> None:
+    bad = Row(name="bad", size=(720, 1280), stopped="DFT: not known")
+    text = markdown([GOOD, bad])
+    lines = text.splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].startswith("| bad | 1280x720 | - |")
+    assert lines[2].endswith("| DFT: not known |")
+    assert (
+        "| good | 93x67 | 2 | 10 | 0 | 61.2 | 50% | 1.2 MB, 3 s | 0.8 MB, 4 s | nothing |" in text
+    )
+
+
+@pytest.mark.skipif(
+    os.environ.get("SURGICLEAR_LONG") != "1", reason="minutes of tracing: SURGICLEAR_LONG=1"
+)
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("size", [(720, 1280), (1080, 1920)])
+@pytest.mark.parametrize("name", ["ramit", "focalnet"])
+def test_plans_for_the_rtx_4090_are_built_without_one(name: str, size: tuple[int, int]) -> None:
+    row = alone(Task(name, size, "sm89", prove=False), 2800)
+    assert row.stopped == ""
+    assert row.fp16_mb is not None
+    assert row.fp16_mb > 1
