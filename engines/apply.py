@@ -4,9 +4,9 @@ The form is that of models/veil.py `repair`; `reference` here is its plain float
 both kernels are held in the tests. Coefficients (a, c, b_y, b_u, b_v), 5 h' w', are smooth maps
 in full-range BT.601; every pixel takes them at its own place (bilinear, half-pixel centres) and
 nothing else from its neighbours, so no structure can appear that the input does not have.
-Luma gain is at most GAIN_MAX and chroma gain at most CHROMA_GAIN_MAX. Saturated pixels are left
-alone (they hold no truth), brightening rolls off into the headroom that a pixel has (no new
-white patches), luma keeps a share of itself (no crushed shadows) and chroma shrinks, hue
+Luma gain is at most GAIN_MAX and chroma gain at most CHROMA_GAIN_MAX. White pixels keep
+their hue (a burnt-out one has none to restore), brightening rolls off into the headroom that a
+pixel has (no new white patches), luma keeps a share of itself (no crushed shadows) and chroma shrinks, hue
 unchanged, until the colour exists.
 """
 
@@ -110,9 +110,7 @@ def _planes(y, u, v, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, oy,
             source, target = y[row], oy[row]
             for i in range(w):
                 p = np.float32(source[i]) - low32
-                q = max(gain[i] * p + offset[i], keep * p)
-                fade = min(max((top - p) * inverse, zero), one)
-                change = fade * (q - p)
+                change = max(gain[i] * p + offset[i], keep * p) - p
                 room, rise = max(top - p, zero), max(change, zero)
                 q = p + min(change, zero) + rise * room / (room + rise + tiny)
                 q = min(max(q, min(p, zero)), max(top, p))
@@ -170,8 +168,7 @@ def _rgb(pixels, wide, fy, sy, kr, kb, out):  # type: ignore[no-untyped-def]
             p = kr * r + kg * g + kb * b
             pu, pv = (b - p) / ru, (r - p) / bv_
             fade = min(max((one - p) / np.float32(HIGHLIGHT), zero), one)
-            q = max(k[0, i] * p + k[2, i], keep * p)
-            change = fade * (q - p)
+            change = max(k[0, i] * p + k[2, i], keep * p) - p
             room, rise = one - p, max(change, zero)
             q = min(max(p + min(change, zero) + rise * room / (room + rise + tiny), zero), one)
             qu = pu + fade * (k[1, i] * pu + k[3, i] - pu)
@@ -233,7 +230,7 @@ def reference(rgb: NDArray[np.float64], maps: Maps) -> NDArray[np.float64]:
     kr, kb = LUMA_WEIGHTS["bt601"]
     y, u, v = np.moveaxis(rgb @ np.linalg.inv(rgb_matrix("bt601")).T, 2, 0)
     fade = np.clip((1 - y) / HIGHLIGHT, 0, 1)
-    change = fade * (np.maximum(a * y + by, SHADOW_KEEP * y) - y)
+    change = np.maximum(a * y + by, SHADOW_KEEP * y) - y
     room, rise = 1 - y, np.maximum(change, 0)
     y1 = np.clip(y + np.minimum(change, 0) + rise * room / (room + rise + 1e-6), 0, 1)
     u1, v1 = u + fade * (c * u + bu - u), v + fade * (c * v + bv - v)

@@ -11,6 +11,7 @@ SplashType = Literal["blood", "fat", "bile", "fluid"]
 SPLASH_TYPES: tuple[SplashType, ...] = ("blood", "fat", "bile", "fluid")
 Kind = Literal["smoke", "fog", "splash"]
 KINDS: tuple[Kind, ...] = ("smoke", "fog", "splash")
+COVERED = 0.3  # a place counts as covered when it loses this share of its light
 LEVEL_BOUNDS = (1 / 3, 2 / 3, 0.9)  # covered share of the view where levels 2, 3 and 4 begin
 
 

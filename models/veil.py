@@ -31,7 +31,7 @@ MAP_STRIDE = 4
 T_MIN = 0.22
 CHROMA_GAIN_MAX = 3.0  # above it the colour noise of 4:2:0 and of compression shows
 SHADOW_KEEP = 0.15  # luma never falls under this share of itself: no crushed shadows
-HIGHLIGHT = 0.1  # repair fades out over the last tenth of luma: saturated pixels hold no truth
+HIGHLIGHT = 0.1  # colour repair fades out over the last tenth of luma: white holds no hue
 GAMUT_SLACK = 0.02
 KR, KB = 0.299, 0.114  # BT.601, the picture's own working space
 
@@ -77,7 +77,7 @@ def repair(rgb: Tensor, coefficients: Tensor) -> Tensor:
     y, u, v = to_yuv(rgb).unbind(1)
     a, c, by, bu, bv = k.unbind(1)
     fade = ((1 - y) / HIGHLIGHT).clamp(0, 1)
-    change = fade * (torch.maximum(a * y + by, SHADOW_KEEP * y) - y)
+    change = torch.maximum(a * y + by, SHADOW_KEEP * y) - y
     room, rise = 1 - y, change.clamp_min(0)  # brightening rolls off into the headroom
     y1 = (y + change.clamp_max(0) + rise * room / (room + rise + 1e-6)).clamp(0, 1)
     u1 = u + fade * (c * u + bu - u)

@@ -44,8 +44,8 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
     coarse = (F.avg_pool2d(out, 8) - F.avg_pool2d(clear, 8)).abs().mean((1, 2, 3))
     shape = structure(out, clear)
     contrast = contrast_gap(out, clear)
-    synthetic_part = 2.0 * pixel + 0.25 * shape
-    real_part = 0.7 * pixel + 1.5 * coarse + 0.2 * shape + 0.08 * contrast
+    synthetic_part = 2.0 * pixel + 0.25 * shape + 0.06 * contrast
+    real_part = 0.7 * pixel + 1.5 * coarse + 0.5 * shape + 0.1 * contrast
     picture = torch.where(real > 0, real_part, synthetic_part)
 
     t = batch["transmission"]

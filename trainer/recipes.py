@@ -49,7 +49,7 @@ def veil() -> Recipe:
         name="veil",
         about="veil, second run: real pairs mixed in; what ships",
         mix=Mix(real=0.42, real_clear=0.1, clear=0.16, reference=0.55),
-        plan=Plan(steps=900, learning_rate=8e-4, warm_up=50, ema=0.995),
+        plan=Plan(steps=700, learning_rate=8e-4, warm_up=50, ema=0.995),
         seed=2,
         start="veil-synthetic",
         without=(),

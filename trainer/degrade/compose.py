@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.restorer import Kind, SplashType
+from engines.restorer import COVERED, Kind, SplashType
 from trainer.degrade.camera import Camera
 from trainer.degrade.fog import Fog
 from trainer.degrade.noise import Field
@@ -16,8 +16,6 @@ from trainer.degrade.smoke import Smoke
 from trainer.degrade.splash import Splash
 
 Image = NDArray[np.float32]
-
-COVERED = 0.15  # a place counts as covered when it loses this share of its light
 
 
 @dataclass(frozen=True, slots=True)
