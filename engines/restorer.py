@@ -63,7 +63,8 @@ class Restorer(Protocol):
     `refer` gives a clear picture of the same scene (the pre-smoke frame) or None to forget it;
     it steers maps and global colour, its pixels never appear in the output. `reset` forgets all
     temporal state (new epoch). `apply` returns a new picture of the same type, size and colour;
-    strength 0 is the input, 1 the full repair.
+    strength 0 is the input, 1 the full repair. It uses its arguments alone, so that it may run in
+    one thread while `analyse` is at the next picture in another.
     """
 
     @property

@@ -1,6 +1,6 @@
-"""Restoring what is recorded: decode, restore and encode in three threads that overlap.
+"""Restoring what is recorded: decode, detect, restore and encode in four threads that overlap.
 
-The heavy calls of all three release the interpreter lock. Between them are short belts that
+The heavy calls of all four release the interpreter lock. Between them are short belts that
 wait; whatever fails in one thread stops the others, and the first failure is the one reported.
 """
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 
@@ -28,7 +28,7 @@ from server.errors import EngineUnavailable, SettingInvalid
 from server.frame import Frame, Result
 from server.gate import CaseGate, Gate, GateSettings, Kind
 from server.guard import Cause
-from server.pipeline import Pipeline, PipelineSettings, Tally
+from server.pipeline import Judged, Pipeline, PipelineSettings, Tally
 from server.progress import Advance, silent
 from server.rendered import PHANTOM, Rendered
 from server.report import Report, Timeline, counts
@@ -95,7 +95,7 @@ class _Crew:
     """Threads that end together. `start` one by one, then `join` in the calling thread, which
     raises the first failure of any of them."""
 
-    def __init__(self, *belts: Conveyor[Decoded | av.Packet] | Conveyor[_Finished]) -> None:
+    def __init__(self, *belts: Conveyor[Any]) -> None:
         self._belts = belts
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
@@ -135,6 +135,14 @@ class _Crew:
     def _join(self) -> None:
         for thread in self._threads:
             thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the restoring thread gets; half: None for packets, and where nothing is restored."""
+
+    item: Decoded | av.Packet
+    half: Judged | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +253,9 @@ def _run(
     timeline: Timeline,
     advance: Advance,
 ) -> int:
-    """The three stages; returns the number of frames. The calling thread restores."""
+    """The four stages; returns the number of frames. The calling thread detects."""
     decoded: Conveyor[Decoded | av.Packet] = Conveyor(BELT_ROOM)
+    judged: Conveyor[_Judged] = Conveyor(BELT_ROOM)
     finished: Conveyor[_Finished] = Conveyor(BELT_ROOM)
     facts = decoder.facts
 
@@ -254,6 +263,13 @@ def _run(
         for item in decoder:
             decoded.put(item)
         decoded.end()
+
+    def restore() -> None:
+        while (waiting := judged.get()) is not None:
+            half = waiting.half
+            done = None if half is None or pipeline is None else pipeline.finish(half)
+            finished.put(_Finished(waiting.item, done))
+        finished.end()
 
     def encode() -> None:
         while (done := finished.get()) is not None:
@@ -265,21 +281,19 @@ def _run(
             sink.write(image, item.pts, item.duration)
             stages.add("encode", time.perf_counter_ns() - started)
 
-    crew = _Crew(decoded, finished)
-    crew.start("surgiclear decode", decode)
-    crew.start("surgiclear encode", encode)
+    crew = _Crew(decoded, judged, finished)
+    for work in (decode, restore, encode):
+        crew.start(f"surgiclear {work.__name__}", work)
     frames = 0
     with crew.together():
         while (item := decoded.get()) is not None:
-            result = None
+            half = None
             if isinstance(item, Decoded):
                 if pipeline is not None:
-                    result = pipeline.step(
-                        Frame(0, 0, frames, item.time_ns, item.picture, item.pts)
-                    )
-                    timeline.add(item.time_ns * 1e-9, result.detection)
+                    half = pipeline.judge(Frame(0, 0, frames, item.time_ns, item.picture, item.pts))
+                    timeline.add(item.time_ns * 1e-9, half.detection)
                 frames += 1
                 advance(frames, facts.frames)
-            finished.put(_Finished(item, result))
-        finished.end()
+            judged.put(_Judged(item, half))
+        judged.end()
     return frames

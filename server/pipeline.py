@@ -46,6 +46,19 @@ class Tally:
     first_error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A frame between the two halves of the chain. strength: that of the gate; analysis: None
+    exactly where there is a refusal."""
+
+    frame: Frame
+    detection: Detection
+    analysis: Analysis | None = None
+    strength: float = 0.0
+    refusal: Cause | None = None
+    error: Exception | None = None
+
+
 def _copied(picture: Picture) -> Picture:
     """The same picture in memory of its own (a decoder or a ring may reuse the given one)."""
     if isinstance(picture, Rgb):
@@ -113,23 +126,33 @@ class Pipeline:
 
     def step(self, frame: Frame) -> Result:
         """Decides for one frame; its picture is the frame's own where the result is raw."""
-        self.tally.frames += 1
+        return self.finish(self.judge(frame))
+
+    def judge(self, frame: Frame) -> Judged:
+        """The first half: detects, and lets the gate decide. Frames in order, one thread."""
         try:
-            analysis, strength = self._judge(frame)
+            analysis, strength = self._judged(frame)
         except Exception as error:
-            return self._tripped(frame, NOTHING, Cause.RAISED, error)
-        detection = analysis.detection
-        if cause := check_detection(detection):
-            return self._tripped(frame, NOTHING, cause)
+            return Judged(frame, NOTHING, refusal=Cause.RAISED, error=error)
+        if cause := check_detection(analysis.detection):
+            return Judged(frame, NOTHING, refusal=cause)
+        return Judged(frame, analysis.detection, analysis, strength)
+
+    def finish(self, judged: Judged) -> Result:
+        """The second half: restores and guards, in the order of `judge`. It may run in another
+        thread while `judge` is at the next frame."""
+        frame, detection, analysis = judged.frame, judged.detection, judged.analysis
+        self.tally.frames += 1
+        if judged.refusal or analysis is None:
+            return self._tripped(frame, detection, judged.refusal or Cause.RAISED, judged.error)
         if self.settings.strength == 0.0:
             return self._raw(frame, detection, Reason.BYPASS)
-        if strength == 0.0:
+        if judged.strength == 0.0:
             return self._raw(frame, detection, Reason.CLEAR)
+        strength = judged.strength * self.settings.strength
         started = time.perf_counter_ns()
         try:
-            picture = self.restorer.apply(
-                frame.picture, analysis, strength * self.settings.strength
-            )
+            picture = self.restorer.apply(frame.picture, analysis, strength)
         except Exception as error:
             return self._tripped(frame, detection, Cause.RAISED, error)
         restored = time.perf_counter_ns()
@@ -141,7 +164,7 @@ class Pipeline:
         self.tally.restored += 1
         return Result(frame, picture, Provenance.RESTORED, None, detection)
 
-    def _judge(self, frame: Frame) -> tuple[Analysis, float]:
+    def _judged(self, frame: Frame) -> tuple[Analysis, float]:
         """Reads the frame, lets the gate decide, and keeps the reference fresh."""
         started = time.perf_counter_ns()
         if self._case != (frame.stream, frame.epoch):

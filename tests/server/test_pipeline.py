@@ -81,6 +81,23 @@ def test_a_bad_frame_is_replaced_by_the_raw_one_and_counted(
     assert chain.tally.frames == chain.tally.restored + chain.tally.raw.total()
 
 
+def test_the_two_halves_are_the_step() -> None:
+    """The second half of a frame may come after the first half of the next one."""
+    script: dict[int, Callable[[Picture], Picture] | float | Exception] = {
+        1: flat,
+        3: RuntimeError("fell over"),
+    }
+    whole = Pipeline(FakeRestorer(script=script), gate=OpenGate())
+    halves = Pipeline(FakeRestorer(script=script), gate=OpenGate())
+    frames = [frame(i, scene(i)) for i in range(5)]
+    stepped = [whole.step(f) for f in frames]
+    judged = [halves.judge(f) for f in frames]
+    assert halves.tally.frames == 0
+    finished = [halves.finish(half) for half in judged]
+    assert [r.reason for r in finished] == [r.reason for r in stepped]
+    assert halves.tally == whole.tally
+
+
 def test_a_late_frame_still_comes() -> None:
     chain = Pipeline(FakeRestorer(script={0: 0.02}), gate=OpenGate())
     assert chain.step(frame(0)).provenance is Provenance.RESTORED
