@@ -252,7 +252,7 @@ class Keeper:
         elif event.kind is EventKind.EMIT:
             for view in VIEWS:
                 self._take_out(view)
-            for viewer in self.viewers:
+            for viewer in self.viewers if self.spec.mode == "live" else ():
                 viewer.lose_before((event.epoch, event.seq + 1))
         elif event.kind is EventKind.ENGINE:
             self._serving(event)
@@ -264,7 +264,7 @@ class Keeper:
     def _serving(self, event: Event) -> None:
         """Which engine a successor of the stream process should start with."""
         following = self._next_factory
-        proven = event.data.get("state") == "proven"
+        proven = event.data.get("state") in ("proven", "ready") and event.data.get("active")
         if following is not None and proven and event.data.get("name") == following.name:
             self.factory, self._next_factory = following, None
 

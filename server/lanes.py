@@ -151,6 +151,7 @@ class Engines:
         self.candidate: Lane | None = None
         self.previous: Lane | None = None  # stays loaded while the new one is on probation
         self._proven = 0
+        self._leaving: list[Worker] = []  # of dropped lanes, until their processes are gone
         board[ACTIVE_LANE] = LATER
 
     @property
@@ -259,6 +260,7 @@ class Engines:
 
     def tick(self, now: int) -> None:
         """Starts what is due, ends what hangs."""
+        self._leaving = [worker for worker in self._leaving if not worker.reaped(0.0)]
         for lane in self.lanes:
             if lane.worker.start(now):
                 lane.began(now)
@@ -283,9 +285,9 @@ class Engines:
     def end(self) -> None:
         """Ends every engine process; nothing is left of them or of their memory."""
         for lane in self.lanes:
-            lane.worker.retire()
-        for lane in self.lanes:
-            lane.worker.reaped(1.0)
+            self._drop(lane)
+        for worker in self._leaving:
+            worker.reaped(1.0)
         for pair in self._slots:
             for slot in pair:
                 slot.close()
@@ -299,8 +301,12 @@ class Engines:
                 self._drop(lane)
                 self.candidate = None
             elif lane.state == "ready" or (lane.state == "warming" and self.size is None):
-                self.previous, self.serving, self.candidate = self.serving, lane, None
+                old, self.serving, self.candidate = self.serving, lane, None
                 self._proven = 0
+                if old.state == "ready":
+                    self.previous = old
+                else:
+                    self._drop(old)  # nothing that one could roll back to
                 self._serve("changed")
         elif lane is self.serving:
             self._serve(lane.state)
@@ -327,6 +333,7 @@ class Engines:
     def _drop(self, lane: Lane | None) -> None:
         if lane is not None:
             lane.worker.retire()
+            self._leaving.append(lane.worker)
 
     def _say(self, lane: Lane, state: str, **data: Scalar) -> None:
         self._told(

@@ -232,9 +232,7 @@ def test_a_source_that_stops_is_shown_as_lost_and_started_again(tmp_path: Path) 
                     await run.until(partial(lost, run), "alarm")
                     assert any(isinstance(item, Outgoing) and item.card for item in run.items)
                     run.command("")
-                await run.until(
-                    lambda e=epoch: bool(run.shown) and run.shown[-1].epoch > e, "epoch"
-                )
+                await run.until(partial(newer, run, epoch), "a new epoch")
                 await run.until_last("RESTORED")
                 await run.until(lambda: not lost(run), "no alarm")
                 assert restarted(run, "decode", restarts)
