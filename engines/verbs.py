@@ -191,6 +191,29 @@ def sign(
     typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} {_signed(bundle)}")
 
 
+@app.command()
+def activate(
+    name: Name,
+    folder: Folder = USER_FOLDER,
+    keys: Keys = KEYS,
+    strict: Strict = False,
+    gates: Annotated[
+        Path | None, typer.Option(help="TOML file of the figures that are asked for.")
+    ] = None,
+) -> None:
+    """Puts a version in use, if it passes: from then on, older ones of its name are refused."""
+    from engines.gates import check, read_gates
+    from engines.onnxrt import load
+
+    store = _store(folder, keys, strict)
+    bundle = store.find(name)
+    if gates is not None:
+        check(bundle.manifest, read_gates(gates))
+    load(bundle).close()  # the self-test
+    store.activate(bundle)
+    typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} is in use; older are refused")
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Tells what is going on: one changing line on a terminal, plain lines with times in a log."""

@@ -32,13 +32,14 @@ def choose(name_or_path: str | None = None, store: Bundles | None = None) -> Cho
     verify or its run time does not load.
     """
     # here, so that commands without an engine start without numba and the run time
+    from engines.choice import restorer_of
     from engines.onnxrt import CPU
     from engines.store import Store
-    from engines.veil import from_bundle
 
     try:
-        bundle = (store or Store()).find(name_or_path or DEFAULT)
-        restorer = from_bundle(bundle)
+        bundles = store or Store()
+        bundle = bundles.find(name_or_path or DEFAULT)
+        restorer = restorer_of(bundle, bundles)
     except BundleMissing as error:
         raise SettingInvalid(error.what, error.do) from error
     except EngineError as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.errors import EngineError
 from engines.picture import Picture, Rgb
 from engines.restorer import Restorer
 from server.child import Control
@@ -202,7 +203,7 @@ class Engine:
             self.restorer.warm(width, height)
             plain = Rgb(np.zeros((height, width, 3), np.uint8))
             check(plain, plain)  # the guard's first look takes longer than its next ones
-        except SurgiclearError as error:
+        except (SurgiclearError, EngineError) as error:
             self.refused.add((width, height))
             self._say("shape", width=width, height=height, why=str(error))
             return

@@ -192,3 +192,22 @@ def test_export_makes_a_bundle(
     )
     assert made[0].frames[0].shape == (8, 8, 3)
     assert shell("export", "large", "--size", "64x64", "--frames", tmp_path / "out").code == 2
+
+
+def test_a_version_in_use_cannot_be_exchanged_for_an_older_one(
+    shell: Shell, tmp_path: Path
+) -> None:
+    gate = {"name": "psnr", "figure": 26.0, "bound": 25.0, "sense": "least", "unit": "dB"}
+    tiny_bundle(shell.folder / "tiny", version="1.2.0", gates=[gate])
+    gates = tmp_path / "gates.toml"
+    gates.write_text('[psnr]\nat_least = 27\nunit = "dB"\n')
+    said = shell("activate", "tiny", "--gates", gates)
+    assert said.code == 1
+    assert "psnr is 26 dB, asked at least 27" in said.err
+    old = tiny_bundle(tmp_path / "tiny-old")
+    assert shell("verify", old.folder).code == 0  # nothing was activated
+    gates.write_text('[psnr]\nat_least = 26\nunit = "dB"\n')
+    assert shell("activate", "tiny", "--gates", gates).code == 0
+    said = shell("verify", old.folder)
+    assert said.code == 1
+    assert "older than 1.2.0" in said.err
