@@ -22,6 +22,7 @@ class SideChannel:
         self._limits = limits
         self._controls = controls
         self._pending: deque[bytes] = deque()
+        self._most = min(MESSAGE_MOST, limits.side_buffer_bytes // 2)  # a larger one never fits
         self._lost = 0
         self._waited_ns = 0
         self._computed_ns = 0
@@ -56,7 +57,7 @@ class SideChannel:
         while self._pending:
             batch, size = [self._pending[0]], len(self._pending[0])
             for line in islice(self._pending, 1, BATCH):
-                if size + len(line) + 1 > MESSAGE_MOST:
+                if size + len(line) + 1 > self._most:
                     break
                 batch.append(line)
                 size += len(line) + 1
