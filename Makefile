@@ -12,7 +12,7 @@ help:  ## this list
 .venv/run-time: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e '.[cpu]'
+	$(BIN)/pip install -q -e '.[cpu]' -e clients/python
 	@touch $@
 
 .venv/everything: .venv/run-time

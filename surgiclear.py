@@ -13,6 +13,7 @@ import typer
 
 from engines.errors import EngineError
 from engines.verbs import app as engines_app
+from server import verbs
 from server.errors import Failure, SettingInvalid, SurgiclearError
 
 app = typer.Typer(
@@ -108,6 +109,9 @@ def phantom(
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure quality and speed.")
 app.add_typer(bench_app, name="bench")
+bench_app.command("live")(verbs.bench_live)
+for verb in (verbs.serve, verbs.token, verbs.push, verbs.view):
+    app.command()(verb)
 Data = Annotated[Path | None, typer.Option(help="Folder of clean/ and pairs/.")]
 
 
@@ -131,6 +135,18 @@ def _training() -> Iterator[None]:
         raise SettingInvalid(str(error)) from error
     except FloatingPointError as error:
         raise Failure(f"training diverged: {error}") from error
+
+
+@app.command()
+def demo(
+    video: Annotated[str | None, typer.Option(help="A video instead of the sample feed.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo"),
+    engine: Annotated[str | None, typer.Option(help="An engine's name.")] = None,
+) -> None:
+    """Stream the sample feed through the service and leave before and after in a folder."""
+    from server.demo import demo as run
+
+    typer.echo(run(video, out, engine=engine, say=lambda line: typer.echo(line, err=True)))
 
 
 @app.command()
