@@ -4,9 +4,9 @@ The form is that of models/veil.py `repair`; `reference` here is its plain float
 both kernels are held in the tests. Coefficients (a, c, b_y, b_u, b_v), 5 h' w', are smooth maps
 in full-range BT.601; every pixel takes them at its own place (bilinear, half-pixel centres) and
 nothing else from its neighbours, so no structure can appear that the input does not have.
-Luma gain is at most GAIN_MAX and chroma gain at most CHROMA_GAIN_MAX. White pixels keep
-their hue (a burnt-out one has none to restore), brightening rolls off into the headroom that a
-pixel has (no new white patches), luma keeps a share of itself (no crushed shadows) and chroma shrinks, hue
+Luma gain is at most GAIN_MAX and chroma gain at most CHROMA_GAIN_MAX. White pixels keep their hue
+(a burnt-out one has none to restore), brightening rolls off into the headroom that a pixel has
+(no new white patches), luma keeps a share of itself (no crushed shadows) and chroma shrinks, hue
 unchanged, until the colour exists.
 """
 

@@ -1,4 +1,4 @@
-"""A scripted restorer for tests: it delays, raises or returns garbage on the frames it is told to."""
+"""A scripted restorer for tests: it delays, raises or returns garbage on named frames."""
 
 from __future__ import annotations
 

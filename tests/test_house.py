@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: which room may import which, and whose names are ours."""
+"""The house rules: which room may import which, and whose names are ours."""
 
 from __future__ import annotations
 
