@@ -67,6 +67,11 @@ def refuse_same_place(source: str, output: Path) -> None:
         raise SettingInvalid(f"{output} is the input itself", "name another output")
 
 
+def spare_threads() -> int:
+    """For the decoder: one on two cores, where each stage needs its share, more on more."""
+    return max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+
+
 def reference_of(order: Order) -> Picture | None:
     return None if order.reference is None else read_still(order.reference).rgb
 
@@ -180,11 +185,12 @@ def restore_video(
     *,
     gate: Gate | None = None,
     advance: Advance = silent,
-    decoder_threads: int = 1,
+    decoder_threads: int | None = None,
 ) -> Report:
     """Restores a file or URL into a file; restorer None only transcodes (the measure of speed).
 
-    gate: None for one that follows the case. Raises SurgiclearError; then no output is left.
+    gate: None for one that follows the case; decoder_threads: None for what leaves the other
+    stages their cores. Raises SurgiclearError; then no output is left.
     """
     refuse_same_place(order.source, order.output)
     choice = usual_choice(order.output)
@@ -201,7 +207,8 @@ def restore_video(
             media = opened.enter_context(Media(order.source, salvage=order.salvage))
         sink = opened.enter_context(VideoSink(order.output))
         if media is not None:
-            decoder = Decoder(media, threads=decoder_threads, watch=stages)
+            threads = decoder_threads or spare_threads()
+            decoder = Decoder(media, threads=threads, watch=stages)
         facts = decoder.facts
         width, height = facts.width, facts.height
         sink.prepare(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import count
 from pathlib import Path
 
@@ -107,3 +109,12 @@ def test_json_says_whether_all_is_well() -> None:
     }
     assert json.loads(to_json([good, bad]))["ok"] is False
     assert good.line() == "WARN  a         slow: wait"
+
+
+def test_the_real_command_says_the_same_twice() -> None:
+    command = [sys.executable, str(Path(__file__).parents[2] / "surgiclear.py"), "doctor"]
+    told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    answer = json.loads(told.stdout)
+    assert told.returncode == (0 if answer["ok"] else 1)
+    assert {"decode", "bundle", "runtime", "budget"} <= {c["name"] for c in answer["checks"]}
+    assert told.stderr == ""

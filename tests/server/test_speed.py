@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -118,3 +120,12 @@ def test_bench_refuses_before_it_loads_an_engine(tmp_path: Path) -> None:
         )  # fmt: skip
     with pytest.raises(SettingInvalid):
         measure(FakeRestorer(), INFO, rounds=0)
+
+
+def test_the_real_command_prints_its_table() -> None:
+    words = ["bench", "speed", "--size", "128x96", "--seconds", "0.4", "--rounds", "1"]
+    command = [sys.executable, str(Path(__file__).parents[2] / "surgiclear.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "of the bare transcode" in done.stdout
+    assert "engine veil" in done.stdout
