@@ -3,6 +3,7 @@
 import { Age } from "./age.js";
 import { Badge, LIMITS, State } from "./badge.js";
 import { Clock } from "./clock.js";
+import { Deadman } from "./deadman.js";
 import { Meters, levelsOf } from "./meters.js";
 import { Order, Verdict } from "./order.js";
 import { Decoder } from "./picture.js";
@@ -11,6 +12,8 @@ import { Views } from "./views.js";
 import { Flag, WireError, parse, seqOf } from "./wire.js";
 
 const FIRST_MS = 3000; // a stream may take this long to its first picture before that is an alarm
+const COVER = 2; // times the limit without a picture: the covers come by themselves
+const JUDGED_EVERY_MS = 200;
 const UNREADABLE_MS = 5000; // an unreadable or foreign frame is told of for this long
 
 export class Monitor {
@@ -29,11 +32,9 @@ export class Monitor {
       settled: (frame) => frame.acknowledge(frame.seq),
     });
     this.order = new Order();
-    // The last line: the compositor lets it appear by itself if this page's scripts stand still.
-    this.deadman = find("deadman").animate([{ opacity: 0 }, { opacity: 1 }], {
-      easing: "steps(1, end)",
-      fill: "both",
-    });
+    this.pictureCover = new Deadman(find("deadman")); // put off by frames
+    this.statusCover = new Deadman(find("stall")); // put off by the judging of the screen
+    this.judgedMs = -Infinity;
     this.reset(null);
   }
 
@@ -56,7 +57,7 @@ export class Monitor {
     this.foreignMs = -Infinity;
     this.pushed = false;
     this.sinceMs = performance.now();
-    this.#defer();
+    this.pictureCover.defer(COVER * this.limits.stopMs);
   }
 
   /** A message of the viewer's socket; acknowledge(seq) is called once, when it is done with. */
@@ -100,7 +101,7 @@ export class Monitor {
     this.lost = "";
     const { w, h } = this.views.size;
     this.age.beat(delayMs, nowMs, frame, w, h);
-    this.#defer();
+    this.pictureCover.defer(COVER * this.limits.stopMs);
   }
 
   #unreadable(error) {
@@ -108,18 +109,12 @@ export class Monitor {
     this.unreadableMs = performance.now();
   }
 
-  // Due at twice the limit from now, unless the next frame defers it again.
-  #defer() {
-    const duration = 2 * this.limits.stopMs;
-    if (this.deadman.effect.getTiming().duration !== duration) {
-      this.deadman.effect.updateTiming({ duration });
-    }
-    this.deadman.currentTime = 0;
-    if (this.deadman.playState !== "running") this.deadman.play();
-  }
-
   /** Judges the screen; returns { state, conditions } where conditions are alarm keys. */
   tick(nowMs) {
+    if (nowMs - this.judgedMs > JUDGED_EVERY_MS) {
+      this.judgedMs = nowMs;
+      this.statusCover.defer(COVER * this.limits.stopMs);
+    }
     const shown = this.#shown(nowMs);
     const { state, why } = this.badge.update(shown, this.limits, nowMs, this.restoredBy);
     this.views.tick(nowMs);

@@ -133,20 +133,23 @@ def test_the_services_own_word_is_believed(page: Watched) -> None:
 
 
 def test_scripts_that_stand_still_cannot_keep_a_picture_up(fresh: Watched) -> None:
-    """With the page's own loop dead, an animation that nobody defers hides the picture."""
-    fresh.service.settings.stale_stop_ms = 1000
+    """With the page's own loop dead, covers that nobody puts off hide the picture and the badge."""
+    fresh.service.settings.stale_stop_ms = 2500
     fresh.open(None)
     fresh.drawn()
-    opacity = "getComputedStyle(document.querySelector('#deadman')).opacity"
+    opacity = (
+        "['#deadman', '#stall'].map((cover) =>"
+        " getComputedStyle(document.querySelector(cover)).opacity)"
+    )
     fresh.advances(5)
-    assert fresh.page.evaluate(opacity) == "0"
+    assert fresh.page.evaluate(opacity) == ["0", "0"]
     fresh.page.evaluate(
         """() => {
             window.requestAnimationFrame = () => 0;
             window.createImageBitmap = () => new Promise(() => {});
         }"""
     )
-    wait(lambda: fresh.page.evaluate(opacity) == "1", "the picture to be hidden")
+    wait(lambda: fresh.page.evaluate(opacity) == ["1", "1"], "both to be hidden")
 
 
 def test_only_newer_frames_of_this_stream_are_drawn(page: Watched) -> None:

@@ -114,6 +114,17 @@ def test_alarms_have_shape_words_and_a_place(page: Watched) -> None:
     page.until("() => document.querySelector('#release').hidden")
 
 
+def test_no_alarm_moves_the_picture(fresh: Watched) -> None:
+    for width, height in ((1280, 720), (800, 1280)):
+        fresh.page.set_viewport_size({"width": width, "height": height})
+        fresh.service.change(alarms=(), clean_lens=False)
+        fresh.open()
+        stage = fresh.page.locator("#stage").bounding_box()
+        fresh.service.change(alarms=("ENGINE_DOWN", "LATCHED", "INVARIANT"), clean_lens=True)
+        fresh.has("[data-key=LENS]")
+        assert fresh.page.locator("#stage").bounding_box() == stage
+
+
 def test_the_sound_is_off_until_asked_for(page: Watched) -> None:
     page.page.evaluate(
         """() => {

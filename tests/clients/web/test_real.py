@@ -71,9 +71,9 @@ def test_the_page_works_the_real_service(fresh: Watched, address: str) -> None:
         fresh.page.click("#snapshot")
     assert download.value.path().read_bytes().startswith(b"\xff\xd8")
     assert streams(address)[0]["strength"] == 0.95
+    assert fresh.errors == []
     fresh.page.click("#setup")
     for _ in range(2):
         fresh.page.click(".streams .stop")
     fresh.explains("the stream ")  # was stopped, or has ended: whichever the page hears first
     wait(lambda: streams(address) == [], "the stream's end")
-    assert fresh.errors == []

@@ -29,8 +29,12 @@ def test_wipe_by_mouse_touch_and_keys(page: Watched) -> None:
     page.page.mouse.up()
     page.until(f"() => {value} > 75")
     assert page.is_raw(0.7, 0.5) and page.is_restored(0.95, 0.5)
-    page.page.touchscreen.tap(box["x"] + box["width"] * 0.3, middle)
-    page.until(f"() => {value} < 35")
+    touch = page.page.context.new_cdp_session(page.page)
+    for step, (kind, share) in enumerate((("Start", 0.7), ("Move", 0.5), ("Move", 0.3))):
+        points = [{"x": box["x"] + box["width"] * share, "y": middle + step}]
+        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.until(f"() => {value} < 35 && {value} > 25")
     page.page.focus(".wipe")
     page.page.keyboard.press("Home")
     page.until(f"() => {value} === 0")
