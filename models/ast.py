@@ -21,16 +21,16 @@ MULTIPLE = 128  # the bottleneck, at 1/16, must be whole windows
 FAR = -100.0  # added to logits between pixels that only the wrap-around made neighbours
 
 
-def shift_mask(height: int, width: int, side: int, shift: int) -> torch.Tensor:
+def shift_mask(height: int, width: int, side: int, shift: int, like: torch.Tensor) -> torch.Tensor:
     """windows t t: 0 within a region of the unshifted map, FAR between regions."""
 
     def bands(length: int) -> torch.Tensor:
-        position = torch.arange(length)
+        position = torch.arange(length, device=like.device)
         return (position >= length - side).long() + (position >= length - shift).long()
 
     region = 3 * bands(height)[:, None] + bands(width)[None, :]
     region = partition(region[None, :, :, None], side).squeeze(-1)  # windows t
-    return (region[:, :, None] != region[:, None, :]) * FAR
+    return (region[:, :, None] != region[:, None, :]).to(like.dtype) * FAR
 
 
 class Projection(nn.Module):
@@ -112,7 +112,7 @@ class Block(nn.Module):
         mask = None
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
-            mask = shift_mask(h, w, SIDE, self.shift).to(x)
+            mask = shift_mask(h, w, SIDE, self.shift, x)
         x = merge(self.attn(partition(x, SIDE), mask), SIDE, h, w)
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 

@@ -6,9 +6,19 @@ import math
 
 import pytest
 import torch
+from exported import assert_exportable
 from golden import assert_official
 
-from models.ramit import MAX_LOG_SCALE, Block, RAMiT, SpatialAttention, enlarge, lengths, shrink
+from models.ramit import (
+    MAX_LOG_SCALE,
+    Block,
+    ChannelAttention,
+    RAMiT,
+    SpatialAttention,
+    enlarge,
+    lengths,
+    shrink,
+)
 
 
 def small() -> RAMiT:
@@ -51,14 +61,40 @@ def test_shifted_windows_see_over_the_border_of_the_plain_ones() -> None:
     assert isinstance(plain, Block) and isinstance(shifted, Block)
     x = torch.randn(1, 16, 16, 16, requires_grad=True)
 
-    def reach(block: Block) -> torch.Tensor:
-        """Which rows and columns the first window's first pixel depends on."""
+    def reach(block: Block) -> tuple[int, int]:
+        """From which row or column to which the first window's first pixel sees."""
         first = block.sp_attn(block.qkv_proj(block.windows(x), 0, 36), None)[0, 0].sum()
         (gradient,) = torch.autograd.grad(first, x)
-        return (gradient.abs().sum(-1)[0] > 0).nonzero()
+        seen = gradient.abs().sum(-1)[0].nonzero()
+        return int(seen.amin()), int(seen.amax())
 
-    assert (reach(plain).amin(), reach(plain).amax()) == (0, 7)
-    assert (reach(shifted).amin(), reach(shifted).amax()) == (4, 11)
+    assert reach(plain) == (0, 7)
+    assert reach(shifted) == (4, 11)
+
+
+def test_spatial_attention_is_cosine_attention_with_bias_and_gated_values() -> None:
+    torch.manual_seed(1)
+    attention = SpatialAttention(heads=2, head_dim=3, side=2).double()
+    qkv = torch.randn(5, 4, 18, dtype=torch.float64)
+    gate = torch.randn(5, 4, 3, dtype=torch.float64)
+    q, k, v = qkv.view(5, 4, 2, 3, 3).permute(3, 0, 2, 1, 4)  # n heads t c
+    cosine = torch.cosine_similarity(q[..., :, None, :], k[..., None, :, :], dim=-1)
+    index, table = attention.relative_position_index, attention.relative_position_bias_table
+    weights = (cosine * 10 + table[index].permute(2, 0, 1)).softmax(-1)
+    plain = (weights @ (v * gate[:, None])).transpose(1, 2).reshape(5, 4, 6)
+    assert torch.allclose(attention(qkv, gate), attention.proj(plain))
+
+
+def test_channel_attention_is_cosine_attention_over_the_whole_map() -> None:
+    torch.manual_seed(1)
+    attention = ChannelAttention(heads=2, head_dim=3).double()
+    qkv = torch.randn(2, 50, 18, dtype=torch.float64)
+    gate = torch.randn(2, 50, 1, dtype=torch.float64)
+    q, k, v = qkv.view(2, 50, 2, 3, 3).permute(3, 0, 2, 4, 1)  # b heads c p
+    cosine = torch.cosine_similarity(q[..., :, None, :], k[..., None, :, :], dim=-1)
+    plain = (cosine * 10).softmax(-1) @ (v * gate.view(2, 1, 1, 50))
+    plain = plain.flatten(1, 2).mT  # b p (heads c)
+    assert torch.allclose(attention(qkv, gate), attention.proj(plain))
 
 
 def test_norms_do_not_overflow_in_half_precision() -> None:
@@ -79,3 +115,7 @@ def test_the_padded_border_does_not_depend_on_the_picture_beyond_it() -> None:
     with torch.inference_mode():
         padded = torch.nn.functional.pad(x, (0, 64 - 33, 0, 32 - 17))
         assert torch.equal(net(x), net(padded)[..., :17, :33])
+
+
+def test_it_exports_and_compiles_whole() -> None:
+    assert_exportable(small(), (1, 3, 40, 72))
