@@ -284,10 +284,22 @@ def models_table() -> None:
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    history: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Check a stream's saved event history instead."),
+    ] = None,
 ) -> int:
     """Find out whether this machine can do the work; exit 1 if it cannot."""
     from server.doctor import examine, healthy, to_json
 
+    if history is not None:
+        from server import history_report
+
+        finding = history_report.examine_history(history)
+        told = [history_report.to_json(finding)] if as_json else history_report.lines(finding)
+        for line in told:
+            typer.echo(line)
+        return 0 if history_report.sound(finding) else 1
     checks = []
     for check in examine():
         checks.append(check)
