@@ -14,8 +14,9 @@ from typing import Any
 from engines.bundle import Bundle
 from engines.cuda import Cuda, Device, Gpu
 from engines.errors import BuildFailed, PlanRefused
+from engines.onnxrt import fixed_shape
 from engines.plans import PlanCache, PlanKey
-from engines.trt import Progress, TensorRt, build_plan, fixed_shape, package, runtime_name
+from engines.trt import Progress, TensorRt, build_plan, package, runtime_name
 from engines.verify import selftest
 
 NATIVE = "native"

@@ -23,7 +23,7 @@ from engines.cuda import Bytes, Device
 from engines.engine import Array, Info
 from engines.errors import BackendMissing, BuildFailed, PlanRefused, RunFailed
 from engines.manifest import Port
-from engines.onnxrt import check_feeds
+from engines.onnxrt import check_feeds, fixed_shape
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 SLOTS = 2  # one frame is copied while another is computed
@@ -170,14 +170,6 @@ class _Slot:
     downloaded: int
     graph: int | None = None
     busy: bool = False
-
-
-def fixed_shape(port: Port) -> tuple[int, ...]:
-    """A port's sizes. Raises BuildFailed for one that may vary: plans have one shape each."""
-    sizes = tuple(side for side in port.shape if isinstance(side, int))
-    if len(sizes) != len(port.shape):
-        raise BuildFailed(f"{port.name} has no fixed shape", "export one graph for each size")
-    return sizes
 
 
 def _dtype(port: Port) -> np.dtype[Any]:

@@ -62,7 +62,7 @@ def test_a_plan_needs_one_shape_and_one_file(bundle: Bundle, tmp_path: Path) -> 
     open_port = {"layout": "b h w c", "shape": (1, "h", 6, 3), "dtype": "uint8", "range": (0, 255)}
     fields = tiny_fields(inputs=[{"name": "frame", **open_port}])
     open_bundle = write(tmp_path / "open", fields, tiny_files(), tiny_vector())
-    with pytest.raises(BuildFailed, match="fixed shape"):
+    with pytest.raises(FeedsWrong, match="fixed shape"):
         build_plan(open_bundle, "sm89")
     model = tiny_model()
     gain = model.graph.initializer[0]
