@@ -80,6 +80,9 @@ class VideoSink:
         self._container.set_chapters(media.container.chapters())
         left_out = sum(s.type == "data" for s in media.container.streams)
         for stream in media.passengers:
+            if stream.type == "attachment" and self._container.format.name != "matroska":
+                left_out += 1
+                continue
             try:
                 copy = self._container.add_stream_from_template(stream)
             except ValueError as error:

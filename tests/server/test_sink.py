@@ -120,3 +120,19 @@ def test_words_that_do_not_fit_are_left_out_and_said(tmp_path: Path) -> None:
         assert [s.type for s in container.streams] == ["video", "subtitle"]
     notes = copy(source, tmp_path / "b.webm")
     assert notes == ["1 streams that are no picture or sound are left out"]
+
+
+def test_an_attachment_travels_where_it_can(tmp_path: Path) -> None:
+    source, video = tmp_path / "a.mkv", make(tmp_path / "v.mkv")
+    with av.open(str(video)) as old, av.open(str(source), "w") as new:
+        pictures = new.add_stream_from_template(old.streams.video[0])
+        new.add_attachment("notes.txt", "text/plain", b"consent given")
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = pictures
+                new.mux(packet)
+    assert copy(source, tmp_path / "b.mkv") == []
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert container.streams.attachments[0].data == b"consent given"
+    assert copy(source, tmp_path / "b.mp4") != []
+    assert len(read(tmp_path / "b.mp4").times) == 12
