@@ -127,11 +127,11 @@ def trace(net: nn.Module, size: Size, *, dynamic: bool = False) -> bytes:
     return model
 
 
-def session(model: bytes, threads: int = 0) -> ort.InferenceSession:
-    """The graph in ONNX Runtime, for comparison. threads 0: all cores."""
+def session(model: bytes) -> ort.InferenceSession:
+    """The graph in ONNX Runtime, for comparison."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # failures are raised
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import onnxruntime as ort
@@ -48,3 +50,15 @@ def test_a_gpu_that_is_not_there_is_an_error(tmp_path: Path, backend: choice.Bac
 
 def test_the_cpu_runs(tmp_path: Path) -> None:
     assert BACKENDS["cpu"](tiny_bundle(tmp_path / "tiny")).info.provider == "cpu"
+
+
+def test_the_run_time_needs_no_torch_and_no_onnx() -> None:
+    code = (
+        "import sys, engines.choice, engines.verbs, engines.build, server.choose;"
+        "print([m for m in ('torch', 'onnx', 'tensorrt', 'tensorrt_rtx') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
