@@ -12,7 +12,7 @@ from av.video.reformatter import VideoReformatter
 from server.decode import DIRECT, Decoded, Decoder, colour_of, planes_of
 from server.decode_process import Shown
 from server.errors import SettingInvalid, SourceUnreadable
-from server.source import Media
+from server.source import Media, SourceKind, identify
 
 FILE, PHANTOM, RTSP, PUSH = "file:", "phantom:", "rtsp://", "push"
 # TCP, because a lost packet would smear over a second of picture; nothing buffered ahead
@@ -21,12 +21,17 @@ OPEN_S, READ_S = 10.0, 5.0  # given up after; the supervisor then starts anew
 
 
 def check_source(source: str) -> None:
-    """Raises SettingInvalid for a source that no stream can show."""
+    """Raises SettingInvalid for a source that no stream can show, SourceUnreadable for a file
+    that is not there."""
     if source.startswith(PHANTOM):
         from server.phantom.spec import parse
 
         parse(source)
-    elif source != PUSH and not source.startswith((FILE, RTSP)):
+    elif source.startswith(FILE):
+        path = source.removeprefix(FILE)
+        if identify(path) is not SourceKind.VIDEO:
+            raise SettingInvalid(f"{path} is no video", "a stream shows video files")
+    elif source != PUSH and not source.startswith(RTSP):
         raise SettingInvalid(
             f"unknown source {source!r}", "use file:PATH, phantom:OPTIONS, rtsp://… or push"
         )
@@ -57,6 +62,7 @@ def _file(path: str) -> Iterator[Shown]:
     """Each round starts over: a jump in the scene, so the reader makes it a new epoch."""
     for round_ in count():
         shown = 0
+        identify(path)
         with Media(path, salvage=True) as media:
             for item in Decoder(media):
                 if isinstance(item, Decoded):

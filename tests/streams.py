@@ -302,6 +302,7 @@ async def live(
     """A stream with a pusher (where it takes pushed frames) and a viewer of what leaves. It is
     RESTORED when this returns, if `ready` is asked for."""
     path = tmp_path / "command"
+    command(path, "nothing yet")
     spec = StreamSpec(
         source=f"file:{path}" if source == "feed" else source,
         engine=engine,

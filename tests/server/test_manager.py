@@ -316,6 +316,8 @@ def test_the_start_refuses_what_cannot_run(tmp_path: Path) -> None:
             for bad in ("http://x", "file", "phantom:?size=0x0", ""):
                 with pytest.raises(SettingInvalid):
                     await manager.start(StreamSpec(source=bad, engine="fake"))
+            with pytest.raises(SourceUnreadable):
+                await manager.start(StreamSpec(source="file:/nowhere.mp4", engine="fake"))
             with pytest.raises(SettingInvalid):
                 await manager.start(StreamSpec(source="push", engine="fake", deadline_ms=0))
             with pytest.raises(EngineUnknown):
@@ -344,6 +346,7 @@ async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     path = Path(sys.argv[2])
+    path.write_text("nothing yet")
     async with StreamManager(engines(path), limits=LIMITS, feed=commanded_feed) as manager:
         for number in range(2):
             await manager.start(StreamSpec(source=f"file:{path}", engine="fake", deadline_ms=700))
