@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 GAIN_MAX = 1 / 0.22
 CHROMA_GAIN_MAX = 3.0
 SHADOW_KEEP = 0.15
-HIGHLIGHT = 0.1
+HIGHLIGHT = 0.25
 GAMUT_SLACK = 0.02
 IDENTITY = (1.0, 1.0, 0.0, 0.0, 0.0)
 # no "ninf" or "nnan": maps are checked, but a kernel must not assume

@@ -31,7 +31,7 @@ MAP_STRIDE = 4
 T_MIN = 0.22
 CHROMA_GAIN_MAX = 3.0  # above it the colour noise of 4:2:0 and of compression shows
 SHADOW_KEEP = 0.15  # luma never falls under this share of itself: no crushed shadows
-HIGHLIGHT = 0.1  # colour repair fades out over the last tenth of luma: white holds no hue
+HIGHLIGHT = 0.25  # colour repair fades out over the last quarter of luma: white holds no hue
 GAMUT_SLACK = 0.02
 KR, KB = 0.299, 0.114  # BT.601, the picture's own working space
 
@@ -198,7 +198,8 @@ def saturation(image: Tensor) -> Tensor:
     y = to_yuv(image)[:, :1]
     burnt = F.avg_pool2d(((y - 0.86) / 0.1).clamp(0, 1), MAP_STRIDE)
     around = F.avg_pool2d(burnt, 5, 1, 2, count_include_pad=False)
-    return ((around - 0.2) / 0.6).clamp(0, 1)
+    held = ((around - 0.2) / 0.6).clamp(0, 1)
+    return F.avg_pool2d(held, 7, 1, 3, count_include_pad=False)  # no hard rim
 
 
 def coefficients(transmission: Tensor, withheld: Tensor, veil: Tensor, exposure: Tensor) -> Tensor:

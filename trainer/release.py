@@ -21,7 +21,6 @@ from trainer.report import report
 from trainer.run import trained
 
 Say = Callable[[str], None]
-FALSE_SHARE = 0.004  # of training patients' clear frames, per kind
 DATA = (
     "shared/data: real pairs (DesmokeData subset, robotic prostatectomy, 179 pairs of 10 scenes; "
     "no licence stated) and clear frames of the training patients of ART-Net (gynaecology), "
@@ -50,7 +49,7 @@ class TorchEngine:
 def restorer(checkpoint: Path, data: Path) -> tuple[VeilRestorer, tuple[float, float, float]]:
     """A calibrated restorer from a checkpoint, and its presence offsets."""
     net = trained(checkpoint)
-    offset = presence_offset(net, data, false_share=FALSE_SHARE)
+    offset = presence_offset(net, data)
     return VeilRestorer(TorchEngine(net, "veil"), presence_offset=offset), offset
 
 
