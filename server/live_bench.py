@@ -28,7 +28,7 @@ import psutil
 from server import jpeg
 from server.errors import Failure
 from server.push import Pushed, Still, play
-from surgiclear_client import AsyncClient, Frame
+from surgiclear_client import Answer, AsyncClient, AsyncPush, Frame
 
 QUALITY = 90
 DISTINCT = 50  # pictures that are played to and fro
@@ -267,19 +267,26 @@ async def _client(url: str, frames: list[bytes], plan: Plan, warm: asyncio.Barri
     ):
         until = time.monotonic() + START_S
         for data in cycle(frames):
-            await live.send(data)
-            answer = await live.receive(5.0)
+            answer = await _exchanged(live, data)
             if isinstance(answer, Frame) and answer.reason not in ("WARMING", "ENGINE_DOWN"):
                 break
             if time.monotonic() > until:
                 raise Failure("the engine did not become ready", "run `surgiclear doctor`")
             await asyncio.sleep(0.05)
         for data in islice(cycle(frames), round(2 * plan.fps)):  # caches, clocks, first faults
-            await live.send(data)
-            await live.receive(5.0)
+            await _exchanged(live, data)
             await asyncio.sleep(1 / plan.fps)
         await warm.wait()
         return await play(live, played(frames, plan))
+
+
+async def _exchanged(live: AsyncPush, data: bytes) -> Answer:
+    """One frame and its answer, with nothing else under way."""
+    await live.send(data)
+    answer = await live.receive(START_S)
+    if answer is None:
+        raise Failure("a frame was not answered", "run `surgiclear doctor`")
+    return answer
 
 
 async def _clients(
