@@ -46,7 +46,7 @@ class Limits:
     trips: int = 3
     trip_window_s: float = 60.0
     late_allowance: int = 3
-    hang_ms: float = 1000.0  # no answer for this long while frames wait: the engine is replaced
+    hang_ms: float = 2000.0  # no answer for this long while frames wait: the engine is replaced
     warm_timeout_s: float = 300.0
     start_timeout_s: float = 60.0
     source_timeout_s: float = 3.0  # no frame for this long: the decoder is replaced

@@ -147,6 +147,17 @@ class Egress:
         self.left += 1
         self.log(Event(EventKind.CARD, now, self.number, data={"left": self.left}))
 
+    def original(self, place: tuple[int, int]) -> tuple[bytes, list[Bytes]]:
+        """The raw frame at (epoch, seq) as it came in, if it is still kept; else an empty one."""
+        kept = self.originals.get(place)
+        if kept is not None:
+            return kept[0].pack(), [kept[1]]
+        head = Packet(
+            stream=self.number, epoch=place[0], seq=place[1], capture_ns=0, width=0, height=0,
+            codec="jpeg",
+        )  # fmt: skip
+        return head.pack(), []
+
     @property
     def card_due_ns(self) -> int:
         return self.shown_ns + int(self.limits.stale_stop_ms * 1e6)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from server import jpeg, stream
-from server.card import card
 from server.child import Child, launch
 from server.controls import Controls, Limits
 from server.decode_process import Feed
@@ -18,26 +17,27 @@ from server.errors import FrameTooLarge, SettingInvalid
 from server.events import DropReason, Event, EventKind, History, Scalar
 from server.feed import PUSH
 from server.invariants import Checker
-from server.outgoing import outgoing
+from server.outgoing import no_signal, outgoing
 from server.packet import Packet, as_bytes, raw_bytes
 from server.shared import Slot
 from server.spec import (
     Codec,
     Fate,
-    Flag,
+    Outgoing,
     StreamEvent,
     StreamSpec,
     StreamState,
     View,
 )
 from server.stream import StreamTask
-from server.subscription import Subscription
+from server.subscription import Place, Subscription
 from server.supervise import Worker
 from server.tally import Tally
 from server.timeline import Call
 
 VIEWS: tuple[View, ...] = ("restored", "raw", "split", "both")
 CARE_EVERY_S = 0.05
+REPLAY_S = 1.0
 STOP_S = 2.5  # for the stream process to end in order; then it is killed
 
 
@@ -71,6 +71,8 @@ class Keeper:
         self._outs = {
             view: Slot.create(2 * limits.frame_bytes, f"{view} {number}") for view in VIEWS
         }
+        self._replay = Slot.create(limits.frame_bytes, f"replay {number}")
+        self._asked: dict[Place, asyncio.Future[Outgoing | None]] = {}
         self._raw: Slot | None = None
         self._pushed: Slot | None = None
         self._worker = Worker(self._launch, limits, controls, self._lost)
@@ -83,6 +85,7 @@ class Keeper:
         self._stopping = False
         for view, slot in self._outs.items():
             self._loop.add_reader(slot.fileno(), self._take_out, view)
+        self._loop.add_reader(self._replay.fileno(), self._take_replay)
         self._start(time.monotonic_ns())
         self._care = self._loop.create_task(self._look_after())
 
@@ -91,7 +94,11 @@ class Keeper:
     def _launch(self) -> Child:
         self._fresh_slots()
         outs = {view: slot.handle for view, slot in self._outs.items()}
-        slots = [*self._outs.values(), *(s for s in (self._raw, self._pushed) if s is not None)]
+        slots = [
+            self._replay,
+            *self._outs.values(),
+            *(s for s in (self._raw, self._pushed) if s is not None),
+        ]
         return launch(
             stream.run,
             StreamTask(
@@ -107,6 +114,7 @@ class Keeper:
                 raw=None if self._raw is None else self._raw.handle,
                 pushed=None if self._pushed is None else self._pushed.handle,
                 outs=outs,
+                replay=self._replay.handle,
             ),
             title=f"surgiclear: stream {self.number}",
             fds=[fd for slot in slots for fd in slot.handle.fds],
@@ -147,7 +155,7 @@ class Keeper:
         await asyncio.to_thread(self._worker.reaped, 1.0)
         for viewer in list(self.viewers):
             viewer.end()
-        for slot in self._outs.values():
+        for slot in (self._replay, *self._outs.values()):
             self._loop.remove_reader(slot.fileno())
             slot.close()
         for pushed in (self._raw, self._pushed):
@@ -187,16 +195,12 @@ class Keeper:
         if now - self._progress_ns < 2 * stop_ns or now - self._card_ns < stop_ns:
             return
         self._card_ns = now
-        width, height = (self.tally.width or 1280, self.tally.height or 720)
-        payload = jpeg.encode(card(width, height, None), 85)
-        head = Packet(
-            stream=self.number, epoch=self.tally.epoch, seq=max(0, self.tally.seq),
-            capture_ns=self._progress_ns, width=width, height=height, codec="jpeg", out_ns=now,
-            flags=Flag.CARD | Flag.STALE,
-        )  # fmt: skip
+        place = (self.tally.epoch, max(0, self.tally.seq))
+        size = (self.tally.width or 1280, self.tally.height or 720)
+        pictures = {v.want: no_signal(self.number, place, size, now, v.want) for v in self.viewers}
         self._log(EventKind.CARD, by="service")
         for viewer in self.viewers:
-            viewer.show(outgoing(head, payload, viewer.want))
+            viewer.show(pictures[viewer.want])
 
     def _gone(self, what: str, now: int) -> None:
         """The stream process has died, or has to."""
@@ -287,6 +291,16 @@ class Keeper:
             if viewer.want == view:
                 viewer.show(picture)
 
+    def _take_replay(self) -> None:
+        item = self._replay.take()
+        if item is None:
+            return
+        head = Packet.unpack(item.head)
+        asked = self._asked.pop(head.place, None)
+        if asked is not None and not asked.done():
+            found = outgoing(head, item.body.tobytes(), "raw") if head.width else None
+            asked.set_result(found)
+
     def _call(self, call: Call) -> None:
         name, data = call
         self._heard(self.tally.told(name, data))
@@ -345,6 +359,13 @@ class Keeper:
     def _has_room(self) -> bool:
         slots = (self._raw, self._pushed)
         return self._worker.child is not None and all(s is None or s.has_room() for s in slots)
+
+    async def original(self, place: Place) -> Outgoing | None:
+        """The raw frame at (epoch, place_seq), while it is kept."""
+        asked = self._asked.setdefault(place, self._loop.create_future())
+        self._send({"original": list(place)})
+        async with asyncio.timeout(REPLAY_S):
+            return await asked
 
     def subscribe(self, want: View, answers: bool) -> Subscription:
         viewer = Subscription(want, answers=answers, closed=self._left, controls=self.controls)

@@ -204,6 +204,14 @@ class StreamManager:
             return await asyncio.to_thread(difference, *pictures)
         return await asyncio.to_thread(still, pictures[0])
 
+    async def original(self, stream_id: str, epoch: int, place_seq: int) -> Outgoing | None:
+        """The raw frame behind a picture of the last two seconds, as it came in; None when it is
+        not kept any more."""
+        try:
+            return await self._keeper(stream_id).original((epoch, place_seq))
+        except TimeoutError:
+            return None
+
     async def push(
         self,
         stream_id: str,

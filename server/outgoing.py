@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from server import jpeg
+from server.card import card
 from server.frame import Provenance, Reason
 from server.packet import Packet
 from server.spec import Flag, Levels, Outgoing, View
+
+CARD_QUALITY = 85
 
 
 def outgoing(packet: Packet, payload: bytes, view: View) -> Outgoing:
@@ -28,6 +32,24 @@ def outgoing(packet: Packet, payload: bytes, view: View) -> Outgoing:
         height=packet.height,
         payload=payload,
     )
+
+
+def no_signal(
+    number: int, place: tuple[int, int], size: tuple[int, int], now: int, view: View
+) -> Outgoing:
+    """The card that the service itself shows while the stream's process is silent."""
+    head = Packet(
+        stream=number,
+        epoch=place[0],
+        seq=place[1],
+        capture_ns=now,
+        width=size[0],
+        height=size[1],
+        codec="jpeg",
+        out_ns=now,
+        flags=Flag.CARD | Flag.STALE,
+    )
+    return outgoing(head, jpeg.encode(card(*size, None), CARD_QUALITY), view)
 
 
 def _reason(reason: str | None, view: View) -> Reason | None:

@@ -44,8 +44,8 @@ TURN_MOST_S = 0.25  # supervision looks round at least this often
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamTask:
     """What a stream process is started with. raw, pushed: slots that the manager fills, for a
-    push stream; outs: slots that it reads; epoch: the first to use; pressed, latched: the state
-    of the bypass that a predecessor left."""
+    push stream; outs, replay: slots that it reads; epoch: the first to use; pressed, latched: the
+    state of the bypass that a predecessor left."""
 
     number: int
     spec: StreamSpec
@@ -59,6 +59,7 @@ class StreamTask:
     raw: SlotHandle | None
     pushed: SlotHandle | None
     outs: dict[View, SlotHandle]
+    replay: SlotHandle
 
 
 class Stream:
@@ -82,6 +83,7 @@ class Stream:
         )
         outs = {view: Slot(handle) for view, handle in task.outs.items()}
         self.egress = Egress(task.number, spec, limits, controls, outs, self.side.tell)
+        self.replay = Slot(task.replay)
         self.raw = Slot.create(limits.frame_bytes, "raw") if task.raw is None else Slot(task.raw)
         self.pushed = None if task.pushed is None else Slot(task.pushed)
         self.board = Board.create()
@@ -205,6 +207,9 @@ class Stream:
                 self.egress.wants = frozenset(message["wants"])
                 self.engines.split = bool(self.egress.wants & {"split", "both"})
                 self.engines.send({"split": self.engines.split})
+            if "original" in message:
+                epoch, seq = message["original"]
+                self.replay.put(*self.egress.original((int(epoch), int(seq))))
             if "engine" in message:
                 self._change_engine(message["engine"])
 

@@ -185,6 +185,16 @@ def test_originals_of_the_last_two_seconds_are_there_and_bounded() -> None:
     assert kept.get((1, 106)) is None  # over the bytes
 
 
+def test_an_original_is_given_as_it_came_in(way_out: Exit) -> None:
+    way_out.let(way_out.arrived(), None, answered(scene(1)))
+    head, parts = way_out.egress.original((1, 8))
+    assert Packet.unpack(head).place == (1, 8)
+    assert parts[0].tobytes() == PAYLOAD
+    head, parts = way_out.egress.original((1, 9))
+    assert Packet.unpack(head).width == 0
+    assert parts == []
+
+
 def test_what_is_told_of_a_frame_is_what_left(way_out: Exit) -> None:
     way_out.let(way_out.arrived(), None, answered(scene(1)))
     told = way_out.events[-1]

@@ -148,6 +148,13 @@ def test_views_and_snapshots_show_the_same_frame(tmp_path: Path) -> None:
             raw.close()
             split.close()
 
+            # the original behind a picture that has just left, and of one long gone
+            newest = run.shown[-1]
+            original = await run.manager.original(run.id, newest.epoch, newest.place_seq)
+            assert original is not None
+            assert original.payload == run.pushed[newest.seq]
+            assert await run.manager.original(run.id, 99, 0) is None
+
             for view in ("raw", "restored", "split"):
                 picture = jpeg.decode(await run.manager.snapshot(run.id, view))
                 assert view == "split" or code_of(picture)[0] == run.number  # a line parts it

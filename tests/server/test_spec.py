@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from server.frame import Provenance, Reason
-from server.outgoing import outgoing
-from server.packet import Packet
 from server.spec import REASON_FLAG, Flag, Levels, flags_of
 
 
@@ -25,17 +23,3 @@ def test_flags_of_each_state() -> None:
 def test_the_mask_holds_two_bits_a_kind() -> None:
     assert Levels(smoke=1, fog=2, splash=3).mask == 0b111001
     assert Levels(smoke=4, fog=4, splash=4).mask == 0b111111
-
-
-def test_an_outgoing_picture_repeats_its_packet() -> None:
-    note = {"provenance": "RAW", "reason": "GUARD", "smoke": 2}
-    packet = Packet(
-        stream=5, epoch=1, seq=2, capture_ns=10, width=64, height=48, codec="jpeg", tag_seq=77,
-        tag_ns=78, out_ns=30, flags=Flag.GUARD | Flag.STALE, note=note,
-    )  # fmt: skip
-    picture = outgoing(packet, b"x", "restored")
-    assert picture.flags == packet.flags
-    assert (picture.seq, picture.capture_ts_ns, picture.place_seq) == (77, 78, 2)
-    assert (picture.reason, picture.levels, picture.age_ns) == (Reason.GUARD, Levels(smoke=2), 20)
-    raw = outgoing(packet, b"x", "raw")
-    assert (raw.provenance, raw.reason) == (Provenance.RAW, Reason.BYPASS)
