@@ -62,8 +62,8 @@ def restore(
         source, output, kinds=kinds, strength=strength, compare=compare, reference=reference,
         encoder=encoder, salvage=salvage,
     )  # fmt: skip
-    with ended_by_signals():
-        done = run(order, lambda: choose(engine), Console(stderr=True), report)
+    with ended_by_signals() as ending:
+        done = run(order, lambda: choose(engine), Console(stderr=True), report, ending)
     for note in done.notes:
         typer.echo(f"surgiclear: note: {note}", err=True)
     for failure in done.failed:
@@ -183,12 +183,15 @@ def publish(
     output: Annotated[Path, typer.Argument(help="Folder of the bundle to write; its name counts.")],
     version: Annotated[str, typer.Option(help="MAJOR.MINOR.PATCH")],
     data: Data = None,
+    history: Annotated[str, typer.Option(help="What the card must add about these runs.")] = "",
 ) -> None:
     """Calibrate, judge and bundle a trained veil, with its card."""
     with _training():
         from trainer.release import release
 
-        typer.echo(release(runs, output, _data(data), version=version, say=typer.echo))
+        typer.echo(
+            release(runs, output, _data(data), version=version, history=history, say=typer.echo)
+        )
 
 
 @app.command()

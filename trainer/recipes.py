@@ -38,7 +38,7 @@ def veil_synthetic() -> Recipe:
         name="veil-synthetic",
         about="veil, first run: synthetic degradations, exact truth",
         mix=Mix(clear=0.2, reference=0.45),
-        plan=Plan(steps=4750),
+        plan=Plan(steps=7000),
         seed=1,
     )
 

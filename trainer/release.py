@@ -62,8 +62,13 @@ def unseen(runs: Path, data: Path) -> Callable[[str], Restorer]:
     return lambda scene: folds[judged_by(scene)]
 
 
-def release(runs: Path, folder: Path, data: Path, *, version: str, say: Say) -> str:
-    """Judges and publishes runs/veil as the bundle `folder`; returns the report's text."""
+def release(
+    runs: Path, folder: Path, data: Path, *, version: str, history: str = "", say: Say
+) -> str:
+    """Judges and publishes runs/veil as the bundle `folder`; returns the report's text.
+
+    history: what the card must say of this run beyond the command, such as interruptions.
+    """
     shipped, offset = restorer(runs / "veil" / "last.pt", data)
     say(f"presence offsets {offset}")
     figures, text = report(data, shipped, folds=unseen(runs, data), say=say)
@@ -91,7 +96,7 @@ def release(runs: Path, folder: Path, data: Path, *, version: str, say: Say) -> 
         folder,
         version=version,
         presence_offset=offset,
-        card=card(version, command, text, gates),
+        card=card(version, command, text, gates, history),
         command=command,
         training_data=DATA,
         gates=gates,
@@ -100,19 +105,20 @@ def release(runs: Path, folder: Path, data: Path, *, version: str, say: Say) -> 
     return text
 
 
-def card(version: str, command: str, text: str, gates: tuple[Gate, ...]) -> str:
+def card(version: str, command: str, text: str, gates: tuple[Gate, ...], history: str = "") -> str:
     """The model card, in Markdown."""
     rows = "\n".join(
         f"- {g.name}: {g.figure:.2f} {g.unit} (at {g.sense} {g.bound}; "
         f"{'passed' if g.passed else 'NOT PASSED'}; {g.data})"
         for g in gates
     )
+    said = f"\n- History: {history}" if history else ""
     return f"""# veil {version}
 
 Low-resolution net for smoke, fog and splash in laparoscopic video; the embedded default.
 Research use. Not a medical device.
 
-- Made by: `{command}`
+- Made by: `{command}`{said}
 - Trained on: {DATA}.
 - Design, bounds and physics: models/veil.py and engines/apply.py of the project.
 
