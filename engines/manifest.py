@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from engines.errors import ManifestInvalid
 from engines.restorer import Kind
 
-FORMAT = "surgiclear-bundle/1"
+FORMAT: Literal["surgiclear-bundle/1"] = "surgiclear-bundle/1"
 MANIFEST_BYTES = 1 << 20
 FILE_BYTES = 1 << 31  # of one file
 BUNDLE_BYTES = 1 << 32  # of all files together
