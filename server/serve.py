@@ -21,7 +21,7 @@ from server.config import Config
 from server.errors import SettingInvalid
 from server.log import Bridge, make_log
 from server.service import Service
-from server.sockets import BoundedSocket
+from server.sockets import BoundedSocket, http_within
 from server.wire import HEAD_BYTES
 
 GRACE_S = 1  # for requests under way; the streams' end takes up to 4 s more
@@ -62,6 +62,7 @@ def server_of(app: FastAPI, config: Config, *, lifespan: bool) -> Server:
     return Server(
         uvicorn.Config(
             app,
+            http=http_within(limits.hello_s),
             ws=BoundedSocket,
             ws_max_size=limits.max_bytes + HEAD_BYTES,
             ws_per_message_deflate=False,  # pictures do not shrink, and it costs milliseconds

@@ -1,18 +1,19 @@
-"""uvicorn's WebSocket with bounded buffers: what the application has not sent can still be newer.
+"""uvicorn's protocols with bounds: what the application has not sent can still be newer.
 
 uvicorn offers a message to the application's `send` before it waits for room, so that a slow
 reader would get a picture that was newest when the wait began. Here the application waits for room
-first (`writable`), then takes the newest picture. A reader that takes nothing can be cut off: a
-closing handshake behind a full buffer would never end.
+first, then takes the newest picture. A reader that takes nothing can be cut off: a closing
+handshake behind a full buffer would never end. And who connects has to say something in time.
 """
 
 from __future__ import annotations
 
 import socket
-from asyncio import BaseTransport
+from asyncio import BaseTransport, TimerHandle
 from contextlib import suppress
 from typing import cast
 
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -53,3 +54,29 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
         self.loop.call_later(CLOSE_GRACE_S, self.transport.abort)
+
+
+class PatientHttp(H11Protocol):
+    """Ends a connection whose first request's head is not there within `patience_s`."""
+
+    patience_s = 5.0
+    _patience: TimerHandle | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._patience = self.loop.call_later(self.patience_s, self._out_of_patience)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        super().connection_lost(exc)
+
+    def _out_of_patience(self) -> None:
+        asked = self.cycle is not None or self.transport.get_protocol() is not self
+        if not asked and not self.transport.is_closing():
+            self.transport.close()
+
+
+def http_within(patience_s: float) -> type[H11Protocol]:
+    """PatientHttp with this patience; uvicorn makes one for each connection."""
+    return type("PatientHttp", (PatientHttp,), {"patience_s": patience_s})

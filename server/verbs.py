@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 from server.auth import Role, new_token
 from server.errors import Failure, SettingInvalid, SourceUnreadable
 
-Want = Literal["restored", "raw", "split"]
+Want = Literal["restored", "raw", "split", "both"]
 Url = Annotated[str, typer.Argument(metavar="URL", help="http://HOST:PORT of the service.")]
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", help="File with a token, where one is needed.")

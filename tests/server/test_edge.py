@@ -15,7 +15,7 @@ from server.edge import HEADERS, is_ours, own_names
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Listening]:
-    with listening(config_of(limits={"body_s": 0.4})) as running:
+    with listening(config_of(limits={"body_s": 0.4, "hello_s": 0.5})) as running:
         yield running
 
 
@@ -104,6 +104,14 @@ def test_a_body_that_does_not_come_is_408(service: Listening) -> None:
         )
         sock.settimeout(20)
         assert sock.recv(1000).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "])
+def test_a_request_that_does_not_come_is_not_waited_for(service: Listening, said: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", service.port)) as sock:
+        sock.sendall(said)
+        sock.settimeout(20)
+        assert sock.recv(1000) == b""
 
 
 @pytest.mark.parametrize("method", ["PATCH", "TRACE", "BREW"])

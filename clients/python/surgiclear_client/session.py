@@ -15,7 +15,7 @@ from surgiclear_client.errors import BadMessage, Refused
 from surgiclear_client.frame import Codec, Frame, Picture, as_jpeg, pack, unpack
 
 SUBPROTOCOL = "surgiclear.v1"
-Want = Literal["restored", "raw", "split"]
+Want = Literal["restored", "raw", "split", "both"]  # both: raw above restored
 
 
 @dataclass(frozen=True, slots=True)
