@@ -76,6 +76,18 @@ def reference_of(order: Order) -> Picture | None:
     return None if order.reference is None else read_still(order.reference).rgb
 
 
+def prepare(restorer: Restorer, width: int, height: int) -> None:
+    """Warms the engine. Raises EngineUnavailable where even that fails."""
+    try:
+        restorer.warm(width, height)
+    except Exception as error:
+        raise EngineUnavailable(
+            f"the engine could not be prepared for {width}x{height}"
+            f" ({type(error).__name__}: {error})",
+            "check it with: surgiclear doctor",
+        ) from error
+
+
 def refuse_broken_engine(tally: Tally) -> None:
     """Raises EngineUnavailable where the engine raised on every frame that needed it: raw frames
     under the name of a restored file would deceive."""
@@ -223,7 +235,7 @@ def restore_video(
                 reference=reference,
                 watch=stages,
             )
-            restorer.warm(width, height)
+            prepare(restorer, width, height)
         started = time.perf_counter()
         frames = _run(order, decoder, pipeline, sink, stages, timeline, advance)
         if pipeline is not None:

@@ -213,6 +213,17 @@ def test_the_engine_is_warmed_for_the_size(tmp_path: Path) -> None:
     assert warmed == [(96, 64)]
 
 
+def test_an_engine_that_cannot_be_prepared_is_said(tmp_path: Path) -> None:
+    class Cold(FakeRestorer):
+        def warm(self, width: int, height: int) -> None:
+            raise OSError(28, "No space left on device")
+
+    source = make(tmp_path / "a.mp4")
+    with pytest.raises(EngineUnavailable, match="prepared for 96x64.*No space left"):
+        restore_video(order(source, tmp_path / "b.mp4"), Cold(), INFO)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def test_a_phantom_is_a_source(tmp_path: Path) -> None:
     url = "phantom:?size=160x96&seconds=1&fps=10"
     report = restore_video(Order(source=url, output=tmp_path / "b.mp4"), FakeRestorer(), INFO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from rich.console import Console
 from engines.engine import Info
 from server.choose import Chosen
 from server.errors import SettingInvalid, SinkUnwritable, SourceUnreadable
-from server.restore import order_of, restore
+from server.restore import ended_by_signals, order_of, restore
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "surgiclear.py"), "restore"]
@@ -136,6 +137,9 @@ def test_a_full_disk_is_exit_1_and_leaves_nothing(shelf: Path, tmp_path: Path) -
     def little_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 
+    # compiled code is cached by now: the limit must meet the video alone
+    assert run(shelf / "good.mp4", tmp_path / "out.mp4").returncode == 0
+    (tmp_path / "out.mp4").unlink()
     done = run(
         shelf / "good.mp4", tmp_path / "out.mp4", "--encoder", "libx264:qp=0", preexec=little_room
     )
@@ -162,6 +166,21 @@ def test_an_interrupted_run_leaves_nothing(
     assert process.returncode == code
     assert "Traceback" not in words_said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_got_lost_is_found_at_the_next_step() -> None:
+    """As when it comes while a compiler calls back into Python, where exceptions are dropped."""
+    steps: list[int] = []
+    with pytest.raises(SystemExit) as ended, ended_by_signals() as ending:
+        advance = ending.heeded(lambda done, total: steps.append(done))
+        advance(1, None)
+        with contextlib.suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        advance(2, None)
+    assert ended.value.code == 143
+    assert steps == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_words_make_an_order() -> None:
