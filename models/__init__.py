@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from models.spec import Spec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch.nn import Module
 
 
@@ -47,6 +49,42 @@ def _ast(variant: str) -> Module:
     from models.ast import AST
 
     return AST()
+
+
+def _restormer(variant: str) -> Module:
+    from models.restormer import Restormer
+
+    return Restormer()
+
+
+def _mambair(variant: str) -> Module:
+    from models.mambair import MambaIR, as_published, of_test_files
+
+    return {"train": MambaIR, "default": as_published, "testyml": of_test_files}[variant]()
+
+
+def _mambairv2(variant: str) -> Module:
+    from models.mambairv2 import MambaIRv2
+
+    return MambaIRv2()
+
+
+def _histoformer(variant: str) -> Module:
+    from models.histoformer import Histoformer
+
+    return Histoformer()
+
+
+def _amir(variant: str) -> Module:
+    from models.amir import AMIR
+
+    return AMIR()
+
+
+def _xrestormer(variant: str) -> Module:
+    from models.xrestormer import XRestormer, as_published
+
+    return {"train": XRestormer, "default": as_published}[variant]()
 
 
 RESTORERS: dict[str, Spec] = {
@@ -127,4 +165,93 @@ RESTORERS: dict[str, Spec] = {
         gmacs_720p=945.9,
         make=_ast,
     ),
+    "restormer": Spec(
+        name="Restormer",
+        paper="Zamir et al., Restormer: Efficient Transformer for High-Resolution Image "
+        "Restoration, CVPR 2022",
+        year=2022,
+        licence="Academic Public License, non-commercial (swz30/Restormer)",
+        purpose="attention between channels; the field's yardstick",
+        parameters=26_126_644,
+        size_multiple=8,
+        half_unsafe=None,
+        gmacs_720p=2178.0,
+        make=_restormer,
+    ),
+    "mambair": Spec(
+        name="MambaIR",
+        paper="Guo et al., MambaIR: A Simple Baseline for Image Restoration with State-Space "
+        "Model, ECCV 2024",
+        year=2024,
+        licence="Apache-2.0 (csguoh/MambaIR)",
+        purpose="state-space scan in four directions; `default` is the published 4.31 M",
+        parameters=1_308_417,
+        size_multiple=1,
+        half_unsafe=None,
+        gmacs_720p=1097.4,
+        make=_mambair,
+        variants=("train", "default", "testyml"),
+    ),
+    "mambairv2": Spec(
+        name="MambaIRv2 (light)",
+        paper="Guo et al., MambaIRv2: Attentive State Space Restoration, CVPR 2025",
+        year=2025,
+        licence="Apache-2.0 (csguoh/MambaIR)",
+        purpose="one scan over pixels sorted by kind; best segmentation after it in SurgClean",
+        parameters=770_195,
+        size_multiple=16,
+        half_unsafe=None,
+        gmacs_720p=1025.1,
+        make=_mambairv2,
+    ),
+    "histoformer": Spec(
+        name="Histoformer",
+        paper="Sun et al., Restoring Images in Adverse Weather Conditions via Histogram "
+        "Transformer, ECCV 2024",
+        year=2024,
+        licence="none given (sunshangquan/Histoformer)",
+        purpose="attention among pixels of like intensity; lowest PSNR in SurgClean",
+        parameters=29_917_648,
+        size_multiple=8,
+        half_unsafe="sorts pixels by value: rounded to half they tie and change places, and "
+        "its softmax, without maximum, overflows at a temperature of 11",
+        gmacs_720p=2940.9,
+        make=_histoformer,
+    ),
+    "amir": Spec(
+        name="AMIR",
+        paper="Yang et al., All-In-One Medical Image Restoration via Task-Adaptive Routing, "
+        "MICCAI 2024",
+        year=2024,
+        licence="Apache-2.0 (Yaziwel/All-In-One-Medical-Image-Restoration-via-Task-Adaptive-"
+        "Routing)",
+        purpose="experts chosen by pixel and by task; many degradations in one net",
+        parameters=23_543_918,
+        size_multiple=8,
+        half_unsafe=None,
+        gmacs_720p=2012.3,
+        make=_amir,
+    ),
+    "xrestormer": Spec(
+        name="X-Restormer",
+        paper="Chen et al., A Comparative Study of Image Restoration Networks for General "
+        "Backbone Network Design, ECCV 2024",
+        year=2024,
+        licence="MIT (Andrew0613/X-Restormer)",
+        purpose="best splash removal in SurgClean; `default` is the published 42.52 M",
+        parameters=26_041_208,
+        size_multiple=64,
+        half_unsafe=None,
+        gmacs_720p=2682.5,
+        make=_xrestormer,
+        variants=("train", "default"),
+    ),
 }
+
+
+def load(path_or_name: str | Path, *, ema: bool = False) -> Module:
+    """The network that a checkpoint is for, recognised by its keys and shapes; or, given a
+    network's name or `name:variant`, that one with fresh weights. Details: models/weights.py."""
+    from models.weights import load as load_weights
+
+    return load_weights(path_or_name, ema=ema)

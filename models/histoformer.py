@@ -19,6 +19,7 @@ from torch import nn
 
 from models.layers.padding import pad_to_multiple, round_up
 from models.layers.pyramid import MULTIPLE, Pyramid
+from models.layers.transposed import unit
 
 FFN_EXPANSION = 2.667
 
@@ -75,7 +76,7 @@ class HistogramAttention(nn.Module):
         p = q.shape[-1]
         margin = (0, round_up(p, self.heads) - p)
         q, k, v = (self.rows(F.pad(z, margin), box) for z in (q, k, v))
-        logits = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+        logits = unit(q) @ unit(k).transpose(-2, -1)
         out = softmax_with_none(logits * self.temperature) @ v
         return self.pixels(out, box)[..., :p]
 

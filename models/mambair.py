@@ -17,58 +17,25 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from models.layers.selective_scan import selective_scan
+from models.layers.mamba import Embed, SelectiveScan, rgb_mean
 
-RGB_MEAN = (0.4488, 0.4371, 0.4040)  # taken off the picture and put back; in no checkpoint
 DIRECTIONS = 4
-DELTA_RANGE = (1e-3, 1e-1)  # of the step sizes at the start of training
 CAB_COMPRESS, CAB_SQUEEZE = 3, 30
 
 
-def rgb_mean(like: torch.Tensor) -> torch.Tensor:
-    """1 3 1 1, in the type and on the device of `like`."""
-    return torch.tensor(RGB_MEAN, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
-
-
-def initial_delta_bias(*shape: int) -> torch.Tensor:
-    """Biases whose softplus is log-uniform over DELTA_RANGE (Gu and Dao, section 3.6)."""
-    low, high = (math.log(x) for x in DELTA_RANGE)
-    delta = torch.exp(torch.rand(*shape) * (high - low) + low)
-    return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
-
-
-class FourWayScan(nn.Module):
-    """2D selective scan: rows, columns, and both backwards, summed (section 3.3)."""
+class FourWayScan(SelectiveScan):
+    """2D selective scan: rows, columns, and both backwards, summed (section 3.3); b h w c."""
 
     def __init__(self, width: int, states: int, expand: float) -> None:
-        super().__init__()
-        inner, rank, k = int(expand * width), math.ceil(width / 16), DIRECTIONS
-        self.rank, self.states = rank, states
-        self.x_proj_weight = nn.Parameter(torch.empty(k, rank + 2 * states, inner))
-        self.dt_projs_weight = nn.Parameter(torch.empty(k, inner, rank))
-        self.dt_projs_bias = nn.Parameter(initial_delta_bias(k, inner))
-        decay = torch.arange(1, states + 1, dtype=torch.float32).log()
-        self.A_logs = nn.Parameter(decay.repeat(k * inner, 1))
-        self.Ds = nn.Parameter(torch.ones(k * inner))
+        inner = int(expand * width)
+        super().__init__(DIRECTIONS, inner, math.ceil(width / 16), states)
         self.in_proj = nn.Linear(width, 2 * inner, bias=False)
         self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width, bias=False)
-        nn.init.uniform_(self.x_proj_weight, -(inner**-0.5), inner**-0.5)
-        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
-
-    def scan(self, x: torch.Tensor) -> torch.Tensor:
-        """b k c l, one sequence a direction -> the same."""
-        projected = torch.einsum("bkcl,kdc->bkdl", x, self.x_proj_weight)
-        steps, b, c = projected.split([self.rank, self.states, self.states], dim=2)
-        delta = torch.einsum("bkrl,kcr->bkcl", steps, self.dt_projs_weight)
-        delta = F.softplus(delta + self.dt_projs_bias.unsqueeze(-1))
-        a = -self.A_logs.float().exp() if self.A_logs.dtype.itemsize < 4 else -self.A_logs.exp()
-        k = x.shape[1]
-        return selective_scan(x, delta, a.unflatten(0, (k, -1)), b, c, self.Ds.view(k, -1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        b, h, w, _ = x.shape
+        h, w = x.shape[1:3]
         x, gate = self.in_proj(x).chunk(2, dim=-1)
         x = F.silu(self.conv2d(x.permute(0, 3, 1, 2)))  # b c h w
         ways = torch.stack([x.flatten(2), x.transpose(2, 3).flatten(2)], dim=1)
@@ -79,9 +46,8 @@ class FourWayScan(nn.Module):
             y = self.scan(ways)
         y = y[:, :2] + y[:, 2:].flip(-1)
         y = y[:, 0].unflatten(-1, (h, w)) + y[:, 1].unflatten(-1, (w, h)).transpose(2, 3)
-        y = self.out_norm(y.permute(0, 2, 3, 1)) * F.silu(gate)
-        y = self.out_proj(y)
-        return y
+        out: torch.Tensor = self.out_proj(self.out_norm(y.permute(0, 2, 3, 1)) * F.silu(gate))
+        return out
 
 
 class Squeeze(nn.Module):
@@ -99,7 +65,8 @@ class Squeeze(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.attention(x)
+        out: torch.Tensor = x * self.attention(x)
+        return out
 
 
 class ChannelBlock(nn.Module):
@@ -155,16 +122,8 @@ class Group(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.conv(self.residual_group.blocks(x).permute(0, 3, 1, 2))
+        y: torch.Tensor = self.conv(self.residual_group.blocks(x).permute(0, 3, 1, 2))
         return x + y.permute(0, 2, 3, 1)
-
-
-class Embed(nn.Module):
-    """The norm before the first group."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
 
 
 class MambaIR(nn.Module):
@@ -192,7 +151,7 @@ class MambaIR(nn.Module):
         mean = rgb_mean(x)
         image = x - mean
         shallow = self.conv_first(image)
-        y = self.patch_embed.norm(shallow.permute(0, 2, 3, 1))
+        y = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
             y = group(y)
         deep = self.conv_after_body(self.norm(y).permute(0, 3, 1, 2)) + shallow

@@ -20,10 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.layers.mamba import Embed, SelectiveScan, rgb_mean
 from models.layers.padding import round_up
-from models.layers.selective_scan import selective_scan
 from models.layers.windows import merge, partition, relative_bias, relative_index
-from models.mambair import initial_delta_bias, rgb_mean
 
 OUTSIDE = -100.0  # logit of a pair from two sides of the wrapped border
 LAYER_SCALE = 1e-4
@@ -39,8 +38,8 @@ class Gate(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         value, gate = x.chunk(2, dim=-1)
-        gate = self.conv(self.norm(gate).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return value * gate
+        out: torch.Tensor = self.conv(self.norm(gate).permute(0, 3, 1, 2))
+        return value * out.permute(0, 2, 3, 1)
 
 
 class GatedMlp(nn.Module):
@@ -79,41 +78,8 @@ class WindowAttention(nn.Module):
         else:
             bias = (bias + mask.unsqueeze(1)).repeat(count // mask.shape[0], 1, 1, 1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.contiguous())
-        out = self.proj(out.transpose(1, 2).reshape(count, t, -1))
-        return out
-
-
-class SelectiveScan(nn.Module):
-    """One-way scan whose output matrix C is shifted by each pixel's prompt; b l c."""
-
-    def __init__(self, width: int, states: int) -> None:
-        super().__init__()
-        rank = math.ceil(width / 16)
-        self.rank, self.states = rank, states
-        self.x_proj_weight = nn.Parameter(torch.empty(1, rank + 2 * states, width))
-        self.dt_projs_weight = nn.Parameter(torch.empty(1, width, rank))
-        self.dt_projs_bias = nn.Parameter(initial_delta_bias(1, width))
-        decay = torch.arange(1, states + 1, dtype=torch.float32).log()
-        self.A_logs = nn.Parameter(decay.repeat(width, 1))
-        self.Ds = nn.Parameter(torch.ones(width))
-        nn.init.uniform_(self.x_proj_weight, -(width**-0.5), width**-0.5)
-        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
-
-    def forward(self, x: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
-        """b l c, b l states -> b l c."""
-        projected = x @ self.x_proj_weight[0].T
-        steps, b, c = projected.split([self.rank, self.states, self.states], dim=-1)
-        delta = F.softplus(steps @ self.dt_projs_weight[0].T + self.dt_projs_bias)
-        u, delta, b, c = (z.transpose(1, 2).unsqueeze(1) for z in (x, delta, b, c + prompt))
-        precise = torch.promote_types(x.dtype, torch.float32)
-        a = -self.A_logs.to(precise).exp()
-        y = selective_scan(u, delta, a.unsqueeze(0), b, c, self.Ds.unsqueeze(0))
-        return y.squeeze(1).transpose(1, 2)
-
-
-def gather_rows(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-    """b l c, order b l -> row i of the result is row order[i] of x."""
-    return x.gather(1, order.unsqueeze(-1).expand_as(x))
+        attended: torch.Tensor = self.proj(out.transpose(1, 2).reshape(count, t, -1))
+        return attended
 
 
 class AttentiveStateSpace(nn.Module):
@@ -122,7 +88,7 @@ class AttentiveStateSpace(nn.Module):
     def __init__(self, width: int, states: int, kinds: int, rank: int, expand: float) -> None:
         super().__init__()
         inner = int(width * expand)
-        self.selectiveScan = SelectiveScan(inner, states)
+        self.selectiveScan = SelectiveScan(1, inner, math.ceil(inner / 16), states)
         self.out_norm = nn.LayerNorm(inner)
         self.out_proj = nn.Linear(inner, width)
         self.in_proj = nn.Sequential(nn.Conv2d(width, inner, 1))
@@ -142,12 +108,13 @@ class AttentiveStateSpace(nn.Module):
         The one-hot carries the softmax's gradient (straight-through), without which the
         router would learn nothing.
         """
-        scores = self.route(x)
+        scores: torch.Tensor = self.route(x)
         if self.training:  # Gumbel noise: minus the log of an exponential draw
-            scores = scores - torch.empty_like(scores).exponential_().log()
+            draws = torch.empty_like(scores, dtype=torch.float32).exponential_()
+            scores = scores - draws.log().to(scores.dtype)
         soft = scores.softmax(-1)
         kind = scores.argmax(-1)
-        hard = F.one_hot(kind, scores.shape[-1]).to(soft.dtype)
+        hard = torch.zeros_like(soft).scatter(-1, kind.unsqueeze(-1), 1.0)
         return kind, hard + (soft - soft.detach())
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
@@ -158,12 +125,14 @@ class AttentiveStateSpace(nn.Module):
         position = torch.arange(h * w, device=x.device)
         order = (kind * (h * w) + position).argsort(dim=-1)
         back = torch.zeros_like(order).scatter(1, order, position.expand_as(order))
-        y = self.in_proj(x.permute(0, 3, 1, 2))
-        y = (y * self.CPE(y).sigmoid()).flatten(2).transpose(1, 2)  # b l c
+        y: torch.Tensor = self.in_proj(x.permute(0, 3, 1, 2))
+        y = (y * self.CPE(y).sigmoid()).flatten(2)  # b inner l
+        y = y.gather(-1, order.unsqueeze(1).expand_as(y)).unsqueeze(1)
         # as in the original, the pixels go in sorted but their prompts in picture order
-        y = self.selectiveScan(gather_rows(y, order), prompt)
+        y = self.selectiveScan.scan(y, prompt.transpose(1, 2).unsqueeze(1))
+        y = y.squeeze(1).transpose(1, 2)  # b l inner
         y = self.out_proj(self.out_norm(y))
-        return gather_rows(y, back).view(b, h, w, c)
+        return y.gather(1, back.unsqueeze(-1).expand_as(y)).view(b, h, w, c)
 
 
 class Layer(nn.Module):
@@ -213,7 +182,8 @@ class Layer(nn.Module):
         x = x * self.scale1 + y
         y = x + self.assm(self.norm3(x), self.embeddingA.weight)
         y = y + self.convffn2(self.norm4(y))
-        return x * self.scale2 + y
+        out: torch.Tensor = x * self.scale2 + y
+        return out
 
 
 class Layers(nn.Module):
@@ -236,15 +206,8 @@ class Group(nn.Module):
         y = x
         for layer in self.residual_group.layers:
             y = layer(y, index, mask)
-        return x + self.conv(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-class Embed(nn.Module):
-    """The norm before the first group."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
+        out: torch.Tensor = self.conv(y.permute(0, 3, 1, 2))
+        return x + out.permute(0, 2, 3, 1)
 
 
 def shift_mask(height: int, width: int, side: int, like: torch.Tensor) -> torch.Tensor:
@@ -272,7 +235,7 @@ class MambaIRv2(nn.Module):
     """The whole network: b 3 h w -> b 3 h w, sides from 8 up; the picture is predicted whole,
     not as a residual. As in the original, sides are mirrored up to multiples of 16."""
 
-    relative_position_index_SA: torch.Tensor
+    relative_position_index_SA: torch.Tensor  # noqa: N815  # its name in the checkpoints
 
     def __init__(
         self,
@@ -308,8 +271,8 @@ class MambaIRv2(nn.Module):
         h, w = x.shape[-2:]
         mean = rgb_mean(x)
         shallow = self.conv_first(mirror_to_multiple(x - mean, self.side))
-        mask = shift_mask(*shallow.shape[-2:], self.side, shallow)
-        y = self.patch_embed.norm(shallow.permute(0, 2, 3, 1))
+        mask = shift_mask(shallow.shape[-2], shallow.shape[-1], self.side, shallow)
+        y = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
             y = group(y, self.relative_position_index_SA, mask)
         deep = self.conv_after_body(self.norm(y).permute(0, 3, 1, 2)) + shallow

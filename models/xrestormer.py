@@ -83,8 +83,8 @@ class OverlappingAttention(nn.Module):
         position = self.rel_pos_emb(q)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=position, scale=1.0)
         out = merge(out.transpose(1, 2).reshape(-1, s * s, inner), s, h, w)
-        out = self.project_out(out.permute(0, 3, 1, 2))
-        return out
+        attended: torch.Tensor = self.project_out(out.permute(0, 3, 1, 2))
+        return attended
 
 
 class Block(nn.Module):

@@ -29,8 +29,9 @@ def _slots(x: torch.Tensor, chunk: int) -> tuple[torch.Tensor, ...]:
     Short sequences are padded by zeros: delta 0 keeps the state, input 0 adds nothing.
     """
     count = -(-x.shape[-1] // chunk)
-    x = F.pad(x, (0, count * chunk - x.shape[-1]))
-    return x.unflatten(-1, (count, chunk)).movedim(-1, 0).contiguous().unbind(0)
+    x = F.pad(x, (0, count * chunk - x.shape[-1])).view(*x.shape[:-1], count, chunk)
+    slots: tuple[torch.Tensor, ...] = x.movedim(-1, 0).contiguous().unbind(0)
+    return slots
 
 
 def _unslot(slots: list[torch.Tensor], length: int) -> torch.Tensor:

@@ -43,8 +43,9 @@ def unit(x: torch.Tensor) -> torch.Tensor:
     would overflow at 65504.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).clamp_min(1e-12)
-    return (x / norm).to(x.dtype)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
+    out: torch.Tensor = x / norm.clamp_min(1e-12)
+    return out.to(x.dtype)
 
 
 class ChannelAttention(nn.Module):
