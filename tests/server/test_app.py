@@ -36,7 +36,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Role, s
 def service(tokens: tuple[Path, dict[Role, str]]) -> Iterator[Listening]:
     config = config_of(
         stills={"workers": 1},
-        limits={"body_s": 0.4, "max_bytes": 1 << 20},
+        limits={"body_s": 0.3, "max_bytes": 1 << 20},
         auth={"tokens_file": tokens[0]},
         streams=[{"source": "phantom:"}, {"source": "phantom:", "engine": "nobody"}],
     )
@@ -54,7 +54,7 @@ def half() -> Iterator[bytes]:
     import time
 
     yield b'{"on"'
-    time.sleep(1.0)
+    time.sleep(0.5)
     yield b":true}"
 
 

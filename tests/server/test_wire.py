@@ -148,6 +148,7 @@ def test_a_picture_on_its_way_out_keeps_its_facts() -> None:
         stream=5,
         view="restored",
         epoch=1,
+        place_seq=0,
         seq=11,
         capture_ts_ns=12,
         server_in_ns=13,
