@@ -72,6 +72,9 @@ def release(
     shipped, offset = restorer(runs / "veil" / "last.pt", data)
     say(f"presence offsets {offset}")
     figures, text = report(data, shipped, folds=unseen(runs, data), say=say)
+    # kept whatever becomes of the bundle: a gate that fails must not cost its own evidence
+    (runs / "report.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (runs / "report.txt").write_text(text + "\n")
     command = (
         "surgiclear train veil-synthetic && surgiclear train veil && "
         + " && ".join(f"surgiclear train veil-fold{n}" for n in range(len(FOLDS)))
