@@ -79,3 +79,10 @@ def test_a_changed_byte_is_read_or_refused_and_never_worse(at: int, change: int)
     except ModelInvalid:
         return
     assert facts.nodes > 0
+
+
+def test_an_output_that_nothing_makes_is_refused() -> None:
+    model = tiny_model()
+    model.graph.output[0].name = "nothing"
+    with pytest.raises(ModelInvalid, match="nothing makes the output"):
+        inspect(model.SerializeToString())
