@@ -87,6 +87,12 @@ def _xrestormer(variant: str) -> Module:
     return {"train": XRestormer, "default": as_published}[variant]()
 
 
+def _veil(variant: str) -> Module:
+    from models.veil import Veil
+
+    return Veil()
+
+
 RESTORERS: dict[str, Spec] = {
     "ramit": Spec(
         name="RAMiT",
@@ -245,6 +251,19 @@ RESTORERS: dict[str, Spec] = {
         gmacs_720p=2682.5,
         make=_xrestormer,
         variants=("train", "default"),
+    ),
+    # takes picture, reference and known at 256x144 and gives maps: see models/veil.py
+    "veil": Spec(
+        name="veil",
+        paper="this project; Koschmieder's law (1924) solved with a predicted transmission",
+        year=2026,
+        licence="Apache-2.0",
+        purpose="smoke, fog and splash at video rate on two CPU cores; the embedded default",
+        parameters=585180,
+        size_multiple=16,
+        half_unsafe="parity of its maps in half precision was not measured",
+        gmacs_720p=0.22,
+        make=_veil,
     ),
 }
 

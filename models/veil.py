@@ -24,8 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.spec import Spec
-
 MAP_INPUT = (144, 256)  # h w of the picture that the net sees
 MAP_STRIDE = 4
 T_MIN = 0.22
@@ -244,21 +242,3 @@ def _stats(image: Tensor, reference: Tensor, known: Tensor) -> Tensor:
     gap = (mean_b - mean_a) * flag
     ratio = (torch.log(std_b + 0.02) - torch.log(std_a + 0.02)) * flag
     return torch.cat((mean_a, std_a, mean_b, std_b, gap, ratio, flag), 1)
-
-
-def _make(variant: str) -> nn.Module:
-    return Veil()
-
-
-SPEC = Spec(
-    name="veil",
-    paper="this project; physics after Koschmieder (1924)",
-    year=2026,
-    licence="Apache-2.0",
-    purpose="video-rate smoke, fog and splash repair and detection on CPU",
-    parameters=0,
-    size_multiple=1,
-    half_unsafe=None,
-    gmacs_720p=0.0,
-    make=_make,
-)
