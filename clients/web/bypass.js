@@ -112,7 +112,7 @@ export class Bypass {
     document.addEventListener(
       "keyup",
       (event) => {
-        // A focused button would act on the release of the space bar.
+        // In some browsers a focused button acts on the release of the space bar all the same.
         if (event.key === " " && !event.target.matches("input[type=text], input[type=password]")) {
           event.preventDefault();
         }

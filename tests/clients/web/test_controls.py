@@ -50,6 +50,7 @@ def test_among_several_streams_a_person_chooses(fresh: Watched) -> None:
     fresh.service.add("second", 8)
     fresh.open(None)
     fresh.explains("choose a stream")
+    fresh.page.wait_for_timeout(3500)  # a stream would be missed by now
     assert fresh.page.query_selector("[data-key]") is None  # nobody expects a picture yet
     fresh.page.get_by_role("button", name="first.mp4 number 7", exact=True).click()
     fresh.shows("RESTORED")
