@@ -7,6 +7,7 @@ measured behaviour, and takes checkpoints of that code.
 
 Maps are kept channels-last (b h w c) from the first convolution to the last: a 1x1 convolution
 is then a matrix product, LayerNorm needs no transposition, and a window row is one run of memory.
+Shortcuts are added in place, into tensors that nobody else has seen.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class MobiVari(nn.Module):
         self.residual = inputs == outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = leaky(self.pw_conv(leaky(self.dw_conv(x)) + x))
-        return out + x if self.residual else out
+        out = leaky(self.pw_conv(leaky(self.dw_conv(x)).add_(x)))
+        return out.add_(x) if self.residual else out
 
 
 class FeedForward(nn.Module):
@@ -104,11 +105,9 @@ class Projection(nn.Module):
         super().__init__()
         self.qkv = Pointwise(dim, 3 * dim)
 
-    def forward(self, x: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Only output channels start..stop, so that no tensor holds all heads at once."""
-        weight, bias = self.qkv.weight, self.qkv.bias
-        assert bias is not None
-        return F.linear(x, weight[start:stop].flatten(1), bias[start:stop])
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.qkv(x)
+        return out
 
 
 class SpatialAttention(nn.Module):
@@ -200,9 +199,9 @@ class Block(nn.Module):
             channel = seen[..., self.spatial :].contiguous()
             per_head = channel.view(*channel.shape[:2], self.channel_heads, self.head_dim)
             values_gate = per_head.mean(2)
-        cut = 3 * self.spatial
-        spatial = self.sp_attn(self.qkv_proj(windows, 0, cut), values_gate)
-        qkv = self.qkv_proj(windows.view(b, h * w, dim), cut, 3 * dim)
+        qkv = self.qkv_proj(windows)
+        spatial = self.sp_attn(qkv[..., : 3 * self.spatial], values_gate)
+        qkv = qkv[..., 3 * self.spatial :].reshape(b, h * w, -1)
         channel = self.ch_attn(qkv, pixel_gate).view(-1, self.side**2, dim - self.spatial)
         out = merge(torch.cat([spatial, channel], dim=-1), self.side, h, w)
         return out.roll((self.shift, self.shift), (1, 2)) if self.shift else out
@@ -211,8 +210,8 @@ class Block(nn.Module):
         """b h w dim and the attention of the block before, or None -> map, attention, mixed."""
         attention = self.attend(x, before)
         mixed = self.mobivari(attention)
-        x = self.norm1(mixed) + x
-        x = self.norm2(self.ffn(x)) + x
+        x = self.norm1(mixed).add_(x)
+        x = self.norm2(self.ffn(x)).add_(x)
         return x, attention, mixed
 
 
@@ -361,6 +360,6 @@ class RAMiT(nn.Module):
         half, mixed2 = self.stage2(self.down1(full))
         quarter, mixed3 = self.stage3(self.down2(half))
         x, mixed4 = self.stage4(self.bottleneck([full, half, quarter], shallow))
-        x = x * self.attn_mix(mixed1, mixed2, mixed3, mixed4) + shallow
-        out: torch.Tensor = self.to_target(x) + image
+        x = (x * self.attn_mix(mixed1, mixed2, mixed3, mixed4)).add_(shallow)
+        out: torch.Tensor = self.to_target(x).add_(image)
         return out.permute(0, 3, 1, 2)[..., :h, :w]

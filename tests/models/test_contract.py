@@ -17,7 +17,7 @@ OWN_INPUTS = {"veil", "selfsvd"}  # not one picture in, one picture out: they ha
 NAMES = [name for name in RESTORERS if name not in OWN_INPUTS]
 # parameters that the last output does not depend on: the training losses' smaller pictures
 UNUSED = {"focalnet": ("ConvsOut.",), "convir": ("ConvsOut.",)}
-UNDER_HALF = {"histoformer", "amir"}  # sort and choose: rounding may change their answer at will
+DISCONTINUOUS = {"histoformer", "amir"}  # sort and choose: rounding can change their answer
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -83,16 +83,19 @@ def test_twice_the_same_is_the_same(net: nn.Module) -> None:
         assert torch.equal(net(x), net(x))
 
 
-def test_two_at_once_are_two_alone(net: nn.Module) -> None:
-    two = picture(2, 16, 24).double()
-    net.double()
+def test_two_at_once_are_two_alone(net: nn.Module, name: str) -> None:
+    two = picture(2, 16, 24)
+    exact = name in DISCONTINUOUS
+    if exact:  # convolutions of one and of two pictures round differently
+        two = two.double()
+        net.double()
     try:
         with torch.inference_mode():
             together = net(two)
             alone = torch.cat([net(two[:1]), net(two[1:])])
     finally:
         net.float()
-    assert difference(together, alone) < 1e-6
+    assert difference(together, alone) < (1e-6 if exact else 1e-3)
 
 
 def test_half_precision_is_finite_or_marked_unsafe(spec: Spec, net: nn.Module, name: str) -> None:
@@ -107,7 +110,7 @@ def test_half_precision_is_finite_or_marked_unsafe(spec: Spec, net: nn.Module, n
     finally:
         net.float().load_state_dict(state)
     assert half.isfinite().all()
-    if name not in UNDER_HALF:
+    if name not in DISCONTINUOUS:
         assert difference(half, full) < 0.5
 
 

@@ -63,7 +63,7 @@ def test_shifted_windows_see_over_the_border_of_the_plain_ones() -> None:
 
     def reach(block: Block) -> tuple[int, int]:
         """From which row or column to which the first window's first pixel sees."""
-        first = block.sp_attn(block.qkv_proj(block.windows(x), 0, 36), None)[0, 0].sum()
+        first = block.sp_attn(block.qkv_proj(block.windows(x))[..., :36], None)[0, 0].sum()
         (gradient,) = torch.autograd.grad(first, x)
         seen = gradient.abs().sum(-1)[0].nonzero()
         return int(seen.amin()), int(seen.amax())
