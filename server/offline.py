@@ -37,7 +37,8 @@ from server.source import Media, is_url, without_secrets
 from server.stages import Stages
 from server.stills import read_still
 
-BELT_ROOM = 4  # frames between two stages: enough to smooth, little enough for 4K in memory
+# frames between two stages: enough to smooth, little enough for 4K in memory
+BELT_LEAST, BELT_MOST, BELT_BYTES = 4, 12, 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +107,11 @@ class Moving(Protocol):
     @property
     def facts(self) -> VideoFacts: ...
     def __iter__(self) -> Iterator[Decoded | av.Packet]: ...
+
+
+def belt_room(width: int, height: int) -> int:
+    """Frames that a belt may hold, by their size in 4:2:0."""
+    return min(max(BELT_BYTES // (width * height * 3 // 2), BELT_LEAST), BELT_MOST)
 
 
 class _Crew:
@@ -273,10 +279,11 @@ def _run(
     advance: Advance,
 ) -> int:
     """The four stages; returns the number of frames. The calling thread detects."""
-    decoded: Conveyor[Decoded | av.Packet] = Conveyor(BELT_ROOM)
-    judged: Conveyor[_Judged] = Conveyor(BELT_ROOM)
-    finished: Conveyor[_Finished] = Conveyor(BELT_ROOM)
     facts = decoder.facts
+    room = belt_room(facts.width, facts.height)
+    decoded: Conveyor[Decoded | av.Packet] = Conveyor(room)
+    judged: Conveyor[_Judged] = Conveyor(room)
+    finished: Conveyor[_Finished] = Conveyor(room)
 
     def decode() -> None:
         for item in decoder:

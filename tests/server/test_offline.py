@@ -20,7 +20,7 @@ from engines.restorer import NOTHING, Analysis
 from server.compare import Compare
 from server.errors import EngineUnavailable, OutputIncomplete, SettingInvalid, SourceUnreadable
 from server.gate import OpenGate
-from server.offline import Order, refuse_same_place, restore_video
+from server.offline import Order, belt_room, refuse_same_place, restore_video
 
 INFO = Info(name="fake", version="1.0.0", sha256="", provider="cpu", detail="")
 LOSSLESS = "libx264:qp=0,preset=ultrafast"
@@ -222,6 +222,12 @@ def test_an_engine_that_cannot_be_prepared_is_said(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="prepared for 96x64.*No space left"):
         restore_video(order(source, tmp_path / "b.mp4"), Cold(), INFO)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_belts_hold_less_of_larger_frames() -> None:
+    assert belt_room(96, 64) == belt_room(1280, 720) == 12
+    assert 4 < belt_room(1920, 1080) < 12
+    assert belt_room(3840, 2160) == 4
 
 
 def test_a_phantom_is_a_source(tmp_path: Path) -> None:
