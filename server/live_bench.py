@@ -31,8 +31,9 @@ from server.push import Pushed, Still, play
 from surgiclear_client import Answer, AsyncClient, AsyncPush, Frame
 
 QUALITY = 90
-DISTINCT = 50  # pictures that are played to and fro
+EPISODE_S = 8.0  # of smoke, played to and fro
 START_S = 120.0  # for the service to be ready
+SETTLE_S, SETTLED_S = 60.0, 3.0  # for the frames to be restored; all of these have to be
 STOP_S = 10.0
 SAMPLE_S = 1.0
 PERCENTILES = (50.0, 95.0, 99.0, 99.9)
@@ -41,7 +42,8 @@ PROGRAM = "import sys; from surgiclear import main; sys.argv[0] = 'surgiclear'; 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """One measurement: `streams` clients of width x height at fps for seconds."""
+    """One measurement: `streams` clients of width x height at fps for seconds. deadline_ms: None
+    for the service's own."""
 
     width: int = 1280
     height: int = 720
@@ -50,6 +52,7 @@ class Plan:
     streams: int = 1
     engine: str | None = None
     credits: int = 2
+    deadline_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +130,17 @@ COLUMNS = (
 
 
 def pictures(plan: Plan) -> list[bytes]:
-    """Smoky frames of the phantom, as JPEG, in the order in which they follow."""
+    """One episode of smoke of the phantom, as JPEG: clear, rising, holding, falling, clear. The
+    gate judges smoke against the clear frames before it."""
     from server.phantom.feed import Feed
     from server.phantom.spec import PhantomSpec
 
     feed = Feed(
         PhantomSpec(
-            width=plan.width, height=plan.height, seconds=20.0, episodes=(("smoke",),), level=2
+            width=plan.width, height=plan.height, seconds=EPISODE_S, episodes=(("smoke",),), level=3
         )
     )
-    first = int(0.5 * feed.spec.frames)  # while the smoke holds
-    return [jpeg.encode(feed.picture(first + n), QUALITY) for n in range(DISTINCT)]
+    return [jpeg.encode(feed.picture(n), QUALITY) for n in range(feed.spec.frames)]
 
 
 def played(frames: list[bytes], plan: Plan) -> Iterator[Still]:
@@ -260,24 +263,34 @@ def _machine_s() -> float:
 
 
 async def _client(url: str, frames: list[bytes], plan: Plan, warm: asyncio.Barrier) -> Pushed:
-    """One client: until its engine is warm, then together with the others the measurement."""
+    """One client: until its frames are restored, then together with the others the measurement."""
     async with (
         AsyncClient(url) as client,
-        client.push(engine=plan.engine, credits=plan.credits) as live,
+        client.push(engine=plan.engine, credits=plan.credits, deadline_ms=plan.deadline_ms) as live,
     ):
-        until = time.monotonic() + START_S
-        for data in cycle(frames):
-            answer = await _exchanged(live, data)
-            if isinstance(answer, Frame) and answer.reason not in ("WARMING", "ENGINE_DOWN"):
-                break
-            if time.monotonic() > until:
-                raise Failure("the engine did not become ready", "run `surgiclear doctor`")
-            await asyncio.sleep(0.05)
-        for data in islice(cycle(frames), round(2 * plan.fps)):  # caches, clocks, first faults
-            await _exchanged(live, data)
-            await asyncio.sleep(1 / plan.fps)
+        await _settle(live, frames, plan)
         await warm.wait()
         return await play(live, played(frames, plan))
+
+
+async def _settle(live: AsyncPush, frames: list[bytes], plan: Plan) -> None:
+    """Pushes until every frame of the last SETTLED_S was restored (or clear), so that the engine
+    is warm and no early trip holds the stream to raw; or until the machine proves too slow."""
+    until = time.monotonic() + SETTLE_S
+    warm_until = time.monotonic() + START_S
+    good = 0
+    for data in chain(frames, cycle(chain(frames[-2:0:-1], frames))):
+        began = time.monotonic()
+        answer = await _exchanged(live, data)
+        reason = None if isinstance(answer, Frame) and answer.restored else answer.reason
+        good = good + 1 if reason in (None, "CLEAR") else 0
+        if reason in ("WARMING", "ENGINE_DOWN"):
+            until = time.monotonic() + SETTLE_S
+            if time.monotonic() > warm_until:
+                raise Failure("the engine did not become ready", "run `surgiclear doctor`")
+        if good >= SETTLED_S * plan.fps or time.monotonic() > until:
+            return
+        await asyncio.sleep(max(0.0, began + 1 / plan.fps - time.monotonic()))
 
 
 async def _exchanged(live: AsyncPush, data: bytes) -> Answer:

@@ -115,6 +115,9 @@ def bench_live(
     plan: Annotated[
         list[str] | None, typer.Option(help="STREAMSxWIDTHxHEIGHT@FPS; may be given again.")
     ] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="For the choice between restored and raw.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
     """Latency, drops, CPU and memory of live streams through the WebSocket."""
@@ -124,7 +127,8 @@ def bench_live(
     from server.live_bench import COLUMNS, bench
     from server.whole import Whole
 
-    plans = [parse_plan(text, seconds, engine) for text in plan or DEFAULT_PLANS]
+    wanted = plan or DEFAULT_PLANS
+    plans = [parse_plan(text, seconds, engine, deadline_ms) for text in wanted]
     console = Console()
     table = Table(*COLUMNS)
     done = []
@@ -150,7 +154,9 @@ def bench_live(
 DEFAULT_PLANS = ("1x1280x720@25", "1x1280x720@30", "2x640x360@25")
 
 
-def parse_plan(text: str, seconds: float, engine: str | None) -> Plan:
+def parse_plan(
+    text: str, seconds: float, engine: str | None = None, deadline_ms: float | None = None
+) -> Plan:
     """Raises SettingInvalid."""
     from server.live_bench import Plan
 
@@ -163,7 +169,13 @@ def parse_plan(text: str, seconds: float, engine: str | None) -> Plan:
     except ValueError:
         raise SettingInvalid(f"{text!r} is no plan", "write STREAMSxWIDTHxHEIGHT@FPS") from None
     return Plan(
-        width=width, height=height, fps=rate, seconds=seconds, streams=streams, engine=engine
+        width=width,
+        height=height,
+        fps=rate,
+        seconds=seconds,
+        streams=streams,
+        engine=engine,
+        deadline_ms=deadline_ms,
     )
 
 

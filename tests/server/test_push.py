@@ -130,8 +130,8 @@ def test_a_stream_that_is_not_there_is_said(service: Listening) -> None:
 
 
 def test_plans() -> None:
-    plan = parse_plan("2x640x360@25", 10.0, None)
+    plan = parse_plan("2x640x360@25", 10.0)
     assert (plan.streams, plan.width, plan.height, plan.fps) == (2, 640, 360, 25.0)
     for text in ("", "640x360", "1x640x360@0", "0x640x360@25", "1x640x360@x", "1x2x3x4@25"):
         with pytest.raises(SettingInvalid):
-            parse_plan(text, 10.0, None)
+            parse_plan(text, 10.0)
