@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from server import jpeg, stream
+from server import stream
 from server.child import Child, launch
 from server.controls import Controls, Limits
 from server.decode_process import Feed
 from server.engine_process import RestorerFactory
-from server.errors import FrameTooLarge, SettingInvalid
+from server.errors import SettingInvalid
 from server.events import DropReason, Event, EventKind, History, Scalar
 from server.feed import PUSH
+from server.ingest import Ingest
 from server.invariants import Checker
 from server.outgoing import no_signal, outgoing
-from server.packet import Packet, as_bytes, raw_bytes
+from server.packet import Packet
 from server.shared import Slot
 from server.spec import (
     Codec,
@@ -35,6 +37,7 @@ from server.supervise import Worker
 from server.tally import Tally
 from server.timeline import Call
 
+logger = logging.getLogger(__name__)
 VIEWS: tuple[View, ...] = ("restored", "raw", "split", "both")
 CARE_EVERY_S = 0.05
 REPLAY_S = 1.0
@@ -73,12 +76,10 @@ class Keeper:
         }
         self._replay = Slot.create(limits.frame_bytes, f"replay {number}")
         self._asked: dict[Place, asyncio.Future[Outgoing | None]] = {}
-        self._raw: Slot | None = None
-        self._pushed: Slot | None = None
+        self._ingest = Ingest(number, spec.mode, limits) if spec.source == PUSH else None
         self._worker = Worker(self._launch, limits, controls, self._lost)
         self._next_factory: RestorerFactory | None = None
-        self._epoch, self._seq = 0, 0  # of the next pushed frame
-        self._size: tuple[int, int] | None = None
+        self._epoch = 0  # that the stream process begins with
         self._progress_ns = self._fed_ns = self._card_ns = time.monotonic_ns()
         self._begun = False  # the stream process has said that it runs
         self._emitted = 0
@@ -92,13 +93,10 @@ class Keeper:
     # its life
 
     def _launch(self) -> Child:
-        self._fresh_slots()
         outs = {view: slot.handle for view, slot in self._outs.items()}
-        slots = [
-            self._replay,
-            *self._outs.values(),
-            *(s for s in (self._raw, self._pushed) if s is not None),
-        ]
+        ingest = self._ingest
+        pushed = [] if ingest is None else [ingest.raw, ingest.pushed]
+        slots = [self._replay, *self._outs.values(), *pushed]
         return launch(
             stream.run,
             StreamTask(
@@ -111,23 +109,14 @@ class Keeper:
                 epoch=self._epoch,
                 pressed=self.tally.pressed,
                 latched=self.tally.latched,
-                raw=None if self._raw is None else self._raw.handle,
-                pushed=None if self._pushed is None else self._pushed.handle,
+                raw=None if ingest is None else ingest.raw.handle,
+                pushed=None if ingest is None else ingest.pushed.handle,
                 outs=outs,
                 replay=self._replay.handle,
             ),
             title=f"surgiclear: stream {self.number}",
             fds=[fd for slot in slots for fd in slot.handle.fds],
         )
-
-    def _fresh_slots(self) -> None:
-        """What was on its way to a dead stream process is not for its successor."""
-        for old in (self._raw, self._pushed):
-            if old is not None:
-                old.close()
-        if self.spec.source == PUSH:
-            self._raw = Slot.create(self.limits.frame_bytes, f"raw {self.number}")
-            self._pushed = Slot.create(self.limits.frame_bytes, f"pushed {self.number}")
 
     def _start(self, now: int) -> None:
         if self._worker.start(now) and self._worker.child is not None:
@@ -158,21 +147,24 @@ class Keeper:
         for slot in (self._replay, *self._outs.values()):
             self._loop.remove_reader(slot.fileno())
             slot.close()
-        for pushed in (self._raw, self._pushed):
-            if pushed is not None:
-                pushed.close()
-        self._raw = self._pushed = None
+        if self._ingest is not None:
+            self._ingest.close()
 
     async def _look_after(self) -> None:
         """The watchdog, fed by what has left (I14); restarts; alarms."""
         while True:
             await asyncio.sleep(CARE_EVERY_S)
-            now = time.monotonic_ns()
-            self._start(now)
-            self._watchdog(now)
-            self._show_card(now)
-            for call in self.tally.alarm_calls(now):
-                self._call(call)
+            try:
+                self._look(time.monotonic_ns())
+            except Exception:  # it has to go on looking, whatever it has seen
+                logger.exception("looking after stream %d failed", self.number)
+
+    def _look(self, now: int) -> None:
+        self._start(now)
+        self._watchdog(now)
+        self._show_card(now)
+        for call in self.tally.alarm_calls(now):
+            self._call(call)
 
     def _watchdog(self, now: int) -> None:
         emitted = self._outs["restored"].published
@@ -211,7 +203,10 @@ class Keeper:
         self._worker.lost(what, now)
         self._abandon(DropReason.RESTART)
         self.tally.stream_down = True
-        self._epoch, self._seq = max(self._epoch, self.tally.epoch) + 1, 0
+        ours = 0 if self._ingest is None else self._ingest.epoch
+        self._epoch = max(self._epoch, self.tally.epoch, ours) + 1
+        if self._ingest is not None:
+            self._ingest.renew(self._epoch)
         self._next_factory = None
 
     def _abandon(self, reason: DropReason) -> None:
@@ -322,43 +317,20 @@ class Keeper:
         size: tuple[int, int],
     ) -> None:
         """Raises as StreamManager.push."""
-        now = time.monotonic_ns()
-        if self.spec.source != PUSH:
-            raise SettingInvalid(
-                "frames cannot be pushed into this stream", "it has its own source"
-            )
-        width, height = jpeg.size_of(payload) if codec == "jpeg" else size
-        limits = self.limits
-        if (
-            not 0 < width <= limits.max_width
-            or not 0 < height <= limits.max_height
-            or width * height > limits.max_pixels
-            or len(payload) > limits.frame_bytes
-        ):
-            raise FrameTooLarge(f"a frame of {width}x{height}, {len(payload)} bytes")
-        if codec != "jpeg" and len(payload) != raw_bytes(codec, width, height):
-            raise SettingInvalid(f"{len(payload)} bytes are no {width}x{height} {codec}")
-        while self.spec.mode == "lossless" and not self._has_room():
-            await asyncio.sleep(0.001)
-        if self._raw is None or self._pushed is None:
-            return
-        if self._size not in (None, (width, height)):
-            self._epoch, self._seq = self._epoch + 1, 0
-        self._size = (width, height)
-        head = Packet(
-            stream=self.number, epoch=self._epoch, seq=self._seq, capture_ns=now, width=width,
-            height=height, codec=codec, tag_seq=seq, tag_ns=capture_ts_ns,
-        ).pack()  # fmt: skip
-        for viewer in self.viewers:
-            viewer.owe((self._epoch, self._seq), seq)
-        self._seq += 1
-        body = [as_bytes(payload)]
-        self._raw.put(head, body)
-        self._pushed.put(head, body)
-
-    def _has_room(self) -> bool:
-        slots = (self._raw, self._pushed)
-        return self._worker.child is not None and all(s is None or s.has_room() for s in slots)
+        ingest = self._ingest
+        if ingest is None:
+            raise SettingInvalid("this stream takes no frames", "it has a source of its own")
+        size = ingest.measure(payload, codec, size)
+        turn = await ingest.room()
+        try:
+            if ingest.closed:
+                return
+            place = ingest.place(size)
+            for viewer in self.viewers:
+                viewer.owe(place, seq)
+            ingest.put(payload, codec, size, place, (seq, capture_ts_ns))
+        finally:
+            turn.release()
 
     async def original(self, place: Place) -> Outgoing | None:
         """The raw frame at (epoch, place_seq), while it is kept."""

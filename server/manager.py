@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -48,6 +49,7 @@ __all__ = [
     "View",
 ]
 
+logger = logging.getLogger(__name__)
 SNAPSHOT_S = 2.0
 WATCH_MOST = 1000  # events that a watcher may be behind
 NUMBERS = 2**32
@@ -273,7 +275,10 @@ class StreamManager:
 
     def _counted(self, fate: Fate) -> None:
         for observer in self._observers:
-            observer(fate)
+            try:
+                observer(fate)
+            except Exception:  # metrics may fail; the picture and its answers go on (I13)
+                logger.exception("an observer of frames failed")
 
 
 def check_spec(spec: StreamSpec) -> None:

@@ -28,7 +28,7 @@ from server.egress import Egress
 from server.engine_process import RestorerFactory
 from server.events import Event, EventKind, Scalar
 from server.frame import Reason
-from server.lanes import Engines
+from server.lanes import Engines, Lane
 from server.packet import Packet
 from server.select import Arrived, Choice, Selector
 from server.shared import Board, Slot, SlotHandle, drain
@@ -228,6 +228,7 @@ class Stream:
             if answer is None:
                 continue
             now = time.monotonic_ns()
+            self._hear_engine(lane, now)  # what it said before it answered
             if lane is self.engines.candidate:
                 continue
             self._leave(self.selector.answer(answer, now))
@@ -284,18 +285,21 @@ class Stream:
 
     def _hear_children(self, now: int) -> None:
         for lane in self.engines.lanes:
-            child = lane.worker.child
-            try:
-                while child is not None and (message := child.control.receive()) is not None:
-                    self.engines.message(lane, message, now)
-            except (EOFError, ValueError, KeyError, TypeError):
-                self.engines.died(lane, "died", now)
+            self._hear_engine(lane, now)
         child = self.decoder.child
         try:
             while child is not None and (message := child.control.receive()) is not None:
                 self._hear_decoder(message, now)
         except (EOFError, ValueError, KeyError, TypeError):
             self.decoder.lost("died", now)
+
+    def _hear_engine(self, lane: Lane, now: int) -> None:
+        child = lane.worker.child
+        try:
+            while child is not None and (message := child.control.receive()) is not None:
+                self.engines.message(lane, message, now)
+        except (EOFError, ValueError, KeyError, TypeError):
+            self.engines.died(lane, "died", now)
 
     def _hear_decoder(self, message: dict[str, Any], now: int) -> None:
         if message.get("state") == "ready":

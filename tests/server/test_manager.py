@@ -63,8 +63,8 @@ def test_an_engine_changes_between_two_frames(tmp_path: Path) -> None:
             assert run.state.engine_sha256 == "ab" * 32
             await run.more(LIMITS.probation_frames + 5)
             await run.until(lambda: not psutil.pid_exists(old), "the old one's end")
-            changed = [o.reason for o in run.shown[first:]]
-            assert changed.count(None) >= len(changed) - 3  # LATE at most, for an instant
+            meanwhile = {picture.reason for picture in run.shown[first:]}
+            assert meanwhile <= {None, "LATE"}  # no frame found no engine, or a cold one
 
             # one that fails on its first frames gives way to the proven one
             Path(str(run.path) + ".failing").write_text("raise")
@@ -281,6 +281,11 @@ def test_people_and_metrics_hear_of_it(tmp_path: Path) -> None:
         fates: list[Fate] = []
         heard: list[StreamEvent] = []
         async with live(tmp_path) as run:
+
+            def broken(fate: Fate) -> None:
+                raise RuntimeError("metrics are down")
+
+            run.manager.observe(broken)  # harms nobody else
             run.manager.observe(fates.append)
             watch = run.manager.watch()
 
