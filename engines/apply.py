@@ -147,46 +147,52 @@ def _planes(y, u, v, luma, chroma, fy, sy, fc, sc, low, span, cspan, kr, kb, oy,
 
 @COMPILED
 def _rgb(pixels, wide, fy, sy, kr, kb, out):  # type: ignore[no-untyped-def]
-    """wide: 5 h' w in units of 0-1."""
+    """wide: 5 h' w in units of 0-1. Rows are taken apart into channels, which vectorises."""
     h, w, _ = pixels.shape
-    k = np.empty((5, w), np.float32)
+    r, g, b = np.empty(w, np.float32), np.empty(w, np.float32), np.empty(w, np.float32)
     kr, kb = np.float32(kr), np.float32(kb)
     kg = np.float32(1) - kr - kb
     ru, bv_ = np.float32(2) * (np.float32(1) - kb), np.float32(2) * (np.float32(1) - kr)
+    iu, iv, ig = np.float32(1) / ru, np.float32(1) / bv_, np.float32(-1) / kg
     one, zero, full = np.float32(1), np.float32(0), np.float32(255)
     slack, keep, tiny = np.float32(GAMUT_SLACK), np.float32(SHADOW_KEEP), np.float32(1e-6)
+    steep, least_chroma = np.float32(1 / HIGHLIGHT), np.float32(1e-4)
+    scale, half = np.float32(1 / 255), np.float32(0.5)
     for row in range(h):
         first, share = fy[row], sy[row]
         second = min(first + 1, wide.shape[1] - 1)
-        for n in range(5):
-            for i in range(w):
-                k[n, i] = wide[n, first, i] + share * (wide[n, second, i] - wide[n, first, i])
+        source, target = pixels[row], out[row]
         for i in range(w):
-            r = np.float32(pixels[row, i, 0]) / full
-            g = np.float32(pixels[row, i, 1]) / full
-            b = np.float32(pixels[row, i, 2]) / full
-            p = kr * r + kg * g + kb * b
-            pu, pv = (b - p) / ru, (r - p) / bv_
-            fade = min(max((one - p) / np.float32(HIGHLIGHT), zero), one)
-            change = max(k[0, i] * p + k[2, i], keep * p) - p
+            r[i] = np.float32(source[i, 0])
+            g[i] = np.float32(source[i, 1])
+            b[i] = np.float32(source[i, 2])
+        for i in range(w):
+            a = wide[0, first, i] + share * (wide[0, second, i] - wide[0, first, i])
+            c = wide[1, first, i] + share * (wide[1, second, i] - wide[1, first, i])
+            oy = wide[2, first, i] + share * (wide[2, second, i] - wide[2, first, i])
+            ou = wide[3, first, i] + share * (wide[3, second, i] - wide[3, first, i])
+            ov = wide[4, first, i] + share * (wide[4, second, i] - wide[4, first, i])
+            red, blue = r[i] * scale, b[i] * scale
+            p = kr * red + kg * (g[i] * scale) + kb * blue
+            pu, pv = (blue - p) * iu, (red - p) * iv
+            fade = min(max((one - p) * steep, zero), one)
+            change = max(a * p + oy, keep * p) - p
             room, rise = one - p, max(change, zero)
             q = min(max(p + min(change, zero) + rise * room / (room + rise + tiny), zero), one)
-            qu = pu + fade * (k[1, i] * pu + k[3, i] - pu)
-            qv = pv + fade * (k[1, i] * pv + k[4, i] - pv)
+            qu = pu + fade * (c * pu + ou - pu)
+            qv = pv + fade * (c * pv + ov - pv)
             red, blue = bv_ * qv, ru * qu
-            green = -(kr * red + kb * blue) / kg
-            most = max(max(red, green), max(blue, np.float32(1e-4)))
-            least = max(max(-red, -green), max(-blue, np.float32(1e-4)))
+            green = (kr * red + kb * blue) * ig
+            most = max(max(red, green), max(blue, least_chroma))
+            least = max(max(-red, -green), max(-blue, least_chroma))
             fit = max(min(min((one + slack - q) / most, q / least), one), zero)
-            out[row, i, 0] = np.uint8(
-                min(max((q + fit * red) * full, zero), full) + np.float32(0.5)
-            )
-            out[row, i, 1] = np.uint8(
-                min(max((q + fit * green) * full, zero), full) + np.float32(0.5)
-            )
-            out[row, i, 2] = np.uint8(
-                min(max((q + fit * blue) * full, zero), full) + np.float32(0.5)
-            )
+            r[i] = min(max((q + fit * red) * full, zero), full) + half
+            g[i] = min(max((q + fit * green) * full, zero), full) + half
+            b[i] = min(max((q + fit * blue) * full, zero), full) + half
+        for i in range(w):
+            target[i, 0] = np.uint8(r[i])
+            target[i, 1] = np.uint8(g[i])
+            target[i, 2] = np.uint8(b[i])
 
 
 def apply_yuv420(picture: Yuv420, maps: Maps, strength: float = 1.0) -> Yuv420:

@@ -139,7 +139,7 @@ class Decoder:
             packet = Packet.unpack(item.head)
             try:
                 picture = (
-                    jpeg.decode(item.body.data)
+                    jpeg.decode_planes(item.body.data)
                     if packet.codec == "jpeg"
                     else picture_of(packet, item.body)
                 )

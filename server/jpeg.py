@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import simplejpeg
 
-from engines.picture import Picture, Rgb, Yuv420
+from engines.picture import Colour, Picture, Rgb, Yuv420
 from server.errors import SourceUnreadable
 
 SUBSAMPLING = "420"
@@ -26,6 +27,19 @@ def decode(payload: bytes | memoryview) -> Rgb:
         return Rgb(simplejpeg.decode_jpeg(payload, "RGB"))
     except ValueError as error:
         raise SourceUnreadable("a broken JPEG picture", str(error)) from error
+
+
+def decode_planes(payload: bytes | memoryview) -> Picture:
+    """As `decode`, but 4:2:0 pictures come as the planes that `encode` takes as they are: the
+    repair of planes costs a fifth of that of RGB. Raises SourceUnreadable."""
+    picture = decode(payload)
+    if simplejpeg.decode_jpeg_header(payload)[3] != SUBSAMPLING:
+        return picture
+    h, w = picture.height, picture.width
+    y, v, u = cv2.split(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2YCrCb))
+    half = ((w + 1) // 2, (h + 1) // 2)
+    u, v = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (u, v))
+    return Yuv420(y, u, v, Colour(matrix="bt601", full_range=True))
 
 
 def encode(picture: Picture, quality: int) -> bytes:

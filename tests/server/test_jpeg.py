@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from simulated import scene
@@ -62,3 +63,20 @@ def test_a_truncated_picture_is_refused(part: float) -> None:
     payload = jpeg.encode(scene(), 90)
     with pytest.raises(SourceUnreadable):
         jpeg.decode(payload[: int(len(payload) * part)])
+
+
+@pytest.mark.parametrize("size", [(64, 96), (45, 71)])
+def test_planes_are_those_that_encoding_takes_as_they_are(size: tuple[int, int]) -> None:
+    h, w = size
+    ys, xs = np.mgrid[0:h, 0:w]
+    pixels = np.stack((xs * 255 // w, ys * 255 // h, 255 - xs * 255 // w), 2).astype(np.uint8)
+    payload = jpeg.encode(Rgb(pixels), 95)
+    planes = jpeg.decode_planes(payload)
+    assert isinstance(planes, Yuv420) and planes.colour == Colour("bt601", True)
+    again = jpeg.decode(jpeg.encode(planes, 95)).pixels.astype(int)
+    assert np.abs(again - jpeg.decode(payload).pixels).mean() < 3.0
+
+
+def test_a_jpeg_with_full_colour_stays_rgb() -> None:
+    payload = simplejpeg.encode_jpeg(np.zeros((16, 16, 3), np.uint8), 90, colorsubsampling="444")
+    assert isinstance(jpeg.decode_planes(payload), Rgb)
