@@ -41,13 +41,12 @@ def test_it_wins_over_the_focused_control_but_not_over_typing(page: Watched) -> 
 
 
 def test_a_bouncing_or_held_pedal_presses_once(page: Watched) -> None:
-    press = """(repeat) => document.body.dispatchEvent(
-        new KeyboardEvent('keydown', { key: 'b', repeat, bubbles: true }))"""
-    page.page.evaluate(press, False)
-    page.page.evaluate(press, False)
+    press = """(repeats) => repeats.forEach((repeat) => document.body.dispatchEvent(
+        new KeyboardEvent('keydown', { key: 'b', repeat, bubbles: true })))"""
+    page.page.evaluate(press, [False, False])
     page.shows("RAW", "bypass is on")
     time.sleep(BOUNCE_S)
-    page.page.evaluate(press, True)
+    page.page.evaluate(press, [True])
     page.advances(2)
     assert pressed(page) == [True]
 
