@@ -60,6 +60,12 @@ def external() -> Iterator[Case]:
 
     yield Case("external-unsaid", ModelInvalid, regraphed(quiet))
 
+    both = model_with(location="weights.bin")  # two sources: readers differ in which they take
+    both.graph.initializer[0].data_location = TensorProto.DEFAULT
+    both.graph.initializer[0].raw_data = bytes(12)
+    files = {"model.onnx": both.SerializeToString(), "weights.bin": b"\1" * 12}
+    yield Case("external-and-inside", ModelInvalid, forged(files=files))
+
     def attribute(graph: onnx.GraphProto) -> None:
         tensor = model_with(location="/etc/passwd").graph.initializer[0]
         graph.node.insert(0, helper.make_node("Constant", [], ["hidden"], value=tensor))
@@ -108,6 +114,17 @@ def huge() -> Iterator[Case]:
             graph.initializer[0].dims.extend(dims)
 
         yield Case(f"tensor-claims-{dims}", ModelInvalid, regraphed(tensor))
+
+    for dims in ((1 << 40,), (-1,)):
+
+        def typed(graph: onnx.GraphProto, dims: tuple[int, ...] = dims) -> None:
+            tensor = graph.initializer[0]
+            tensor.ClearField("raw_data")
+            tensor.float_data.append(1.0)  # no length to hold the claim to
+            del tensor.dims[:]
+            tensor.dims.extend(dims)
+
+        yield Case(f"typed-tensor-claims-{dims}", ModelInvalid, regraphed(typed))
 
     def bomb(lab: Lab) -> None:
         buffer = BytesIO()
