@@ -90,7 +90,7 @@ class History:
     """The newest `most` events of one stream, besides the first ones that say what held."""
 
     def __init__(self, most: int) -> None:
-        self._events: deque[Event] = deque(maxlen=most)
+        self._lines: deque[str] = deque(maxlen=most)  # a third of what the objects take
         self._opening: list[Event] = []
         self.total = 0
 
@@ -107,20 +107,22 @@ class History:
                 if (e.kind, e.data.get("lane"), e.data.get("state")) != same
             ]
             self._opening.append(event)
-        self._events.append(event)
+        self._lines.append(event.line())
         self.total += 1
 
     def __iter__(self) -> Iterator[Event]:
-        if self.total <= len(self._events):
-            return iter(self._events)
-        first = self._events[0]
+        lines = list(self._lines)  # it may grow while somebody reads
+        events = (Event.parse(line) for line in lines)
+        if self.total <= len(lines):
+            return events
+        first = Event.parse(lines[0])
         opening = [e for e in self._opening if e.at_ns < first.at_ns]
-        lost = self.total - len(self._events) - len(opening)
+        lost = self.total - len(lines) - len(opening)
         gap = Event(EventKind.GAP, first.at_ns, first.stream, data={"count": lost})
-        return chain(opening, [gap], self._events)
+        return chain(opening, [gap], events)
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._lines)
 
     def save(self, path: Path) -> int:
         """Writes JSON lines beside, then renames: the file appears whole or not at all. Returns

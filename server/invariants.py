@@ -28,6 +28,7 @@ from server.spec import flags_of
 Place = tuple[int, int]
 IN_FLIGHT_MOST = 2  # one waits for the engine, the next one has just come in
 DROP_REASONS = frozenset(reason.value for reason in DropReason)
+COUNT_MOST = 100_000  # frames that one DROP may speak of
 KEPT = 256  # results and capture times remembered beyond their frames
 
 
@@ -303,7 +304,7 @@ class Checker:
         reason, count = str(event.data.get("reason")), _int(event, "count", 1)
         if reason not in DROP_REASONS:
             self._broken("I5", event, f"lost for an unknown reason {reason!r}")
-        for seq in range(event.seq, event.seq + min(count, 10**6)):
+        for seq in range(event.seq, event.seq + min(count, COUNT_MOST)):
             place = (event.epoch, seq)
             if self._in_flight.pop(place, None) is None:
                 self.came_in += 1

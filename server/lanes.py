@@ -25,6 +25,7 @@ from server.shared import Board, Slot
 from server.spec import EngineState, Levels, StreamSpec
 from server.supervise import Worker
 
+STAGES = ("decode", "detect", "restore", "guard")
 TellEngine = Callable[[str, dict[str, Scalar]], None]
 
 
@@ -107,8 +108,8 @@ class Lane:
             engine=self.factory.name,
             picture=pictures[0],
             raw=pictures[1],
-            levels=Levels(*(int(level) for level in note["levels"])),
-            stages_ms={str(k): float(v) for k, v in note["stages"].items()},
+            levels=Levels(*(min(4, max(0, int(level))) for level in note["levels"])),
+            stages_ms={stage: float(note["stages"].get(stage, 0.0)) for stage in STAGES},
         )
 
 

@@ -18,23 +18,20 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from server import decode_process
-from server.child import Child, Control, end_on_terminate, launch
+from server.child import Control, end_on_terminate
 from server.controls import Controls, Limits
-from server.decode_process import DecodeTask, Feed
+from server.decode_process import Feed
 from server.egress import Egress
 from server.engine_process import RestorerFactory
 from server.events import Event, EventKind, Scalar
 from server.frame import Reason
 from server.lanes import Engines, Lane
-from server.packet import Packet
+from server.reader import Reader
 from server.select import Arrived, Choice, Selector
 from server.shared import Board, Slot, SlotHandle, drain
 from server.side import SideChannel
 from server.spec import EngineState, StreamSpec, View
-from server.supervise import Worker
 
 FREEZE_AFTER = 30  # frames: by then everything that stays has been made
 LAST_HOP_NICE = -5
@@ -85,7 +82,6 @@ class Stream:
         self.egress = Egress(task.number, spec, limits, controls, outs, self.side.tell)
         self.replay = Slot(task.replay)
         self.raw = Slot.create(limits.frame_bytes, "raw") if task.raw is None else Slot(task.raw)
-        self.pushed = None if task.pushed is None else Slot(task.pushed)
         self.board = Board.create()
         self.engines = Engines(
             spec,
@@ -98,13 +94,21 @@ class Stream:
             lost=self._lost,
             moved=self._engine_moved,
         )
-        self.decoder = Worker(
-            self._start_decoder, limits, controls, lambda what, s: self._lost("decode", what, s)
+        self.reader = Reader(
+            task.number,
+            spec,
+            task.feed,
+            limits,
+            controls,
+            self.raw,
+            None if task.pushed is None else Slot(task.pushed),
+            self.engines.frame_slots,
+            self.board,
+            task.epoch,
+            lost=self._lost,
+            fault=lambda what: self._log(EventKind.FAULT, hop="decode", what=what),
+            unreadable=self._unreadable,
         )
-        self.epoch = task.epoch
-        self._seen_ns = time.monotonic_ns()  # of the last raw frame, or of the decoder's first
-        self._decoding = False
-        self._behind_ns: int | None = None
         self._terminate_fd, self._terminate = end_on_terminate()
 
     # its life
@@ -169,13 +173,13 @@ class Stream:
         yield self.raw.fileno() if self._may_take_raw() else room
         for lane in self.engines.lanes:
             yield lane.answers.fileno()
-        for worker in (self.decoder, *(lane.worker for lane in self.engines.lanes)):
+        for worker in (self.reader.worker, *(lane.worker for lane in self.engines.lanes)):
             if worker.child is not None:
                 yield worker.child.control.fileno()
 
     def _pause_ms(self) -> float:
         now = time.monotonic_ns()
-        due = [now + int(TURN_MOST_S * 1e9), self.selector.due_ns, self.decoder.due_ns]
+        due = [now + int(TURN_MOST_S * 1e9), self.selector.due_ns, self.reader.worker.due_ns]
         due += [lane.worker.due_ns for lane in self.engines.lanes]
         if self._live:
             due.append(self.egress.card_due_ns)
@@ -184,10 +188,9 @@ class Stream:
     def _end(self) -> None:
         """Nothing is left: no process, no memory."""
         now = time.monotonic_ns()
-        self.decoder.retire()
+        self.reader.end()
         self.engines.end()
         self.selector.stop(now)
-        self.decoder.reaped(1.0)
         self._log(EventKind.END)
         self.side.flush()
         self.raw.close()
@@ -244,15 +247,13 @@ class Stream:
     def _take_raw(self) -> None:
         if not self._may_take_raw():
             return
-        item = self.raw.take()
-        if item is None:
-            return
-        packet = Packet.unpack(item.head)
-        crc = zlib.crc32(item.body.data) if self.task.raw is not None else None
         now = time.monotonic_ns()
-        self._seen_ns = now
+        taken = self.reader.take(now)
+        if taken is None:
+            return
+        packet, item = taken
+        crc = zlib.crc32(item.body.data) if self.task.raw is not None else None
         self.engines.size = (packet.width, packet.height)
-        self.epoch = max(self.epoch, packet.epoch)
         self.selector.ready_size = self.engines.serving.ready_size
         self.selector.refused_size = self.engines.refused_size
         self._leave(self.selector.arrive(Arrived(packet, item.body, crc, item.missed), now))
@@ -270,28 +271,15 @@ class Stream:
     def _tick(self) -> None:
         now = time.monotonic_ns()
         self._leave(self.selector.tick(now))
-        overdue = now - self._seen_ns > self.limits.hang_ms * 1e6
+        overdue = now - self.reader.seen_ns > self.limits.hang_ms * 1e6
         if not self._live and overdue and self.engines.owes_nothing:
             self._leave(self.selector.give_up(now))
         if self._live and now >= self.egress.card_due_ns:
             self.egress.card(now)
-        self._hear_children(now)
-        self.engines.tick(now)
-        if self.decoder.start(now):
-            self._decoding, self._behind_ns = False, None
-        what = self._decoder_hangs(now)
-        if what is not None and self.controls.restart:
-            self.decoder.lost(what, now)
-
-    def _hear_children(self, now: int) -> None:
         for lane in self.engines.lanes:
             self._hear_engine(lane, now)
-        child = self.decoder.child
-        try:
-            while child is not None and (message := child.control.receive()) is not None:
-                self._hear_decoder(message, now)
-        except (EOFError, ValueError, KeyError, TypeError):
-            self.decoder.lost("died", now)
+        self.engines.tick(now)
+        self.reader.tick(now)
 
     def _hear_engine(self, lane: Lane, now: int) -> None:
         child = lane.worker.child
@@ -300,59 +288,6 @@ class Stream:
                 self.engines.message(lane, message, now)
         except (EOFError, ValueError, KeyError, TypeError):
             self.engines.died(lane, "died", now)
-
-    def _hear_decoder(self, message: dict[str, Any], now: int) -> None:
-        if message.get("state") == "ready":
-            self._decoding, self._seen_ns = True, now
-        if "unreadable" in message:
-            epoch, seq = message["unreadable"]
-            self._log(EventKind.FAULT, hop="decode", what=str(message.get("why", "")))
-            self.selector.unreadable((int(epoch), int(seq)), now)
-        if "failed" in message:
-            self._log(EventKind.FAULT, hop="decode", what=str(message["failed"]))
-
-    def _decoder_hangs(self, now: int) -> str | None:
-        """What is wrong with it: it does not start, a source gives nothing, or a pushed frame
-        lies there untouched."""
-        limits = self.limits
-        if self.decoder.child is None:
-            return None
-        if not self._decoding:
-            slow = now - self.decoder.started_ns > limits.start_timeout_s * 1e9
-            return "did not start in time" if slow else None
-        if self.pushed is None:
-            stalled = self._live and now - self._seen_ns > limits.source_timeout_s * 1e9
-            return "the source has stalled" if stalled else None
-        if self.pushed.taken >= self.pushed.published or not self._live:
-            self._behind_ns = None
-        elif self._behind_ns is None:
-            self._behind_ns = now
-        behind_ns = 0 if self._behind_ns is None else now - self._behind_ns
-        return "hangs" if behind_ns > limits.hang_ms * 1e6 else None
-
-    def _start_decoder(self) -> Child:
-        """Each start is a new epoch, for a source; pushed frames bring their own."""
-        if self.decoder.restarts and self.task.pushed is None:
-            self.epoch += 1
-        frames = self.engines.frame_slots
-        inherited = [self.raw, *frames] + ([] if self.pushed is None else [self.pushed])
-        return launch(
-            decode_process.run,
-            DecodeTask(
-                stream=self.task.number,
-                source=self.task.spec.source,
-                feed=self.task.feed,
-                mode=self.task.spec.mode,
-                epoch=self.epoch,
-                pushed=self.task.pushed,
-                raw=self.raw.handle,
-                lanes=(frames[0].handle, frames[1].handle),
-                board=self.board.fd,
-                limits=self.limits,
-            ),
-            title=f"surgiclear: decode {self.task.number}",
-            fds=(self.board.fd, *(fd for slot in inherited for fd in slot.handle.fds)),
-        )
 
     # how it reports
 
@@ -366,6 +301,9 @@ class Stream:
         self.selector.ready_size = serving.ready_size
         self.selector.refused_size = self.engines.refused_size
         self._leave(self.selector.engine(state, time.monotonic_ns()))
+
+    def _unreadable(self, place: tuple[int, int]) -> None:
+        self.selector.unreadable(place, time.monotonic_ns())
 
     def _lost(self, hop: str, what: str, wait_s: float) -> None:
         self._log(EventKind.FAULT, hop=hop, what=what)

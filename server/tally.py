@@ -59,7 +59,7 @@ class Tally:
         self.engine, self.version, self.sha256 = spec.engine, "", ""
         self.engine_state: EngineState = "starting"
         self.pressed = self.latched = self.holding = False
-        self.stream_down = False
+        self.stream_down = self._engine_lost = False
         self.levels = Levels()
         self._last: Event | None = None  # EMIT
         self._card = self._source_lost = False
@@ -127,7 +127,7 @@ class Tally:
             found.append("SIGNAL_LOST")
         elif self._last is not None and self._last.data.get("stale"):
             found.append("STALE")
-        if self.engine_state in ("down", "refused"):
+        if self._engine_lost:
             found.append("ENGINE_DOWN")
         if self.latched:
             found.append("LATCHED")
@@ -242,6 +242,9 @@ class Tally:
             self.version, self.sha256 = str(data.get("version")), str(data.get("sha256"))
         if state in ("starting", "warming", "ready", "down", "refused"):
             self.engine_state = state  # type: ignore[assignment]
+            self._engine_lost = state in ("down", "refused") or (
+                self._engine_lost and state != "ready"
+            )
         return calls
 
 
