@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -152,16 +152,12 @@ def _single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
-
-
 def parse(raw: bytes) -> Manifest:
     """The manifest of these bytes. Raises ManifestInvalid with the first thing that is wrong."""
     if len(raw) > MANIFEST_BYTES:
         raise ManifestInvalid(f"manifest.json has {len(raw)} bytes", "fetch the bundle again")
     try:
-        json.loads(raw, object_pairs_hook=_single, parse_constant=_constant)
+        json.loads(raw, object_pairs_hook=_single)
         manifest = _ADAPTER.validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
