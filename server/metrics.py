@@ -152,7 +152,7 @@ class Metrics:
     def frame(self, fate: Fate) -> None:
         """Counts one frame."""
         if fate.dropped:
-            self.frames.labels("DROPPED", fate.reason or "").inc()
+            self.frames.labels("DROPPED", fate.reason or "").inc(fate.count)
             return
         provenance = "RAW" if fate.provenance is None else fate.provenance.value
         self.frames.labels(provenance, fate.reason or "").inc()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 from states import state_of
 
@@ -45,10 +47,10 @@ def test_each_frame_is_counted_once_by_what_became_of_it() -> None:
     for _ in range(3):
         metrics.frame(fate(Provenance.RESTORED, None))
     metrics.frame(fate(Provenance.RAW, "GUARD"))
-    metrics.frame(fate(None, "SUPERSEDED", dropped=True))
+    metrics.frame(replace(fate(None, "SUPERSEDED", dropped=True), count=4))
     assert value(metrics, "surgiclear_frames_total", provenance="RESTORED", reason="") == 3
     assert value(metrics, "surgiclear_frames_total", provenance="RAW", reason="GUARD") == 1
-    assert value(metrics, "surgiclear_frames_total", provenance="DROPPED", reason="SUPERSEDED") == 1
+    assert value(metrics, "surgiclear_frames_total", provenance="DROPPED", reason="SUPERSEDED") == 4
     assert value(metrics, "surgiclear_guard_trips_total") == 1
     assert value(metrics, "surgiclear_level_frames_total", kind="smoke", level="3") == 4
     assert value(metrics, "surgiclear_stage_seconds_count", stage="restore") == 4
