@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import models
 from models import RESTORERS
 from models.spec import Spec
+from models.weights import WeightsError
 
 OWN_INPUTS = {"veil", "selfsvd"}  # not one picture in, one picture out: they have their own tests
 NAMES = [name for name in RESTORERS if name not in OWN_INPUTS]
-# parameters that the last output does not depend on: the training losses' smaller pictures
-UNUSED = {"focalnet": ("ConvsOut.",), "convir": ("ConvsOut.",)}
+# parameters that the last output does not depend on: of training's smaller pictures and noise
+UNUSED = {"focalnet": ("ConvsOut.",), "convir": ("ConvsOut.",), "amir": (".w_noise",)}
 DISCONTINUOUS = {"histoformer", "amir"}  # sort and choose: rounding can change their answer
 
 
@@ -114,21 +116,24 @@ def test_half_precision_is_finite_or_marked_unsafe(spec: Spec, net: nn.Module, n
         assert difference(half, full) < 0.5
 
 
-def test_the_gradient_reaches_every_used_parameter(net: nn.Module, name: str) -> None:
+def test_the_gradient_reaches_every_used_parameter(
+    net: nn.Module, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a squeeze to two channels may be dead by chance of the weights, which is no fault
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: F.leaky_relu(x, 0.1))
     net.zero_grad(set_to_none=True)
     y = net(picture(1, 16, 24))
     (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
-    unused = UNUSED.get(name, ())
     for key, weight in net.named_parameters():
-        if key.startswith(unused) if unused else False:
+        if any(part in key for part in UNUSED.get(name, ())):
             assert weight.grad is None, f"{key} is used"
         else:
-            assert weight.grad is not None and weight.grad.abs().max() > 0, f"{key} is not reached"
+            assert weight.grad is not None, f"{key} is not reached"
             assert weight.grad.isfinite().all(), key
+            assert weight.grad.abs().max() > 0, f"{key} gets nothing"
 
 
 def test_its_own_checkpoint_comes_back(net: nn.Module, tmp_path: Path) -> None:
-    pytest.importorskip("models.weights")
     path = tmp_path / "own.pth"
     torch.save({"params": net.state_dict()}, path)
     loaded = models.load(path)
@@ -144,8 +149,7 @@ def test_a_foreign_checkpoint_is_refused(net: nn.Module, name: str) -> None:
 
 
 def test_a_checkpoint_with_a_key_too_many_is_refused(net: nn.Module, tmp_path: Path) -> None:
-    pytest.importorskip("models.weights")
     path = tmp_path / "odd.pth"
     torch.save({"params": {**net.state_dict(), "stranger.weight": torch.zeros(2)}}, path)
-    with pytest.raises(Exception, match=r"stranger\.weight"):
+    with pytest.raises(WeightsError, match=r"stranger\.weight"):
         models.load(path)
