@@ -70,7 +70,7 @@ def test_the_page_works_the_real_service(fresh: Watched, address: str) -> None:
     with fresh.page.expect_download() as download:
         fresh.page.click("#snapshot")
     assert download.value.path().read_bytes().startswith(b"\xff\xd8")
-    assert streams(address)[0]["strength"] == 0.95
+    wait(lambda: streams(address)[0]["strength"] == 0.95, "the strength")
     assert fresh.errors == []
     fresh.page.click("#setup")
     for _ in range(2):
