@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -260,6 +261,23 @@ def test_a_message_that_is_too_big_is_1009() -> None:
     with listening(config) as service, dialled(service) as wire:
         text(wire)
         wire.send(frame(0, jpeg() + b"\0" * 5000))
+        assert closed(wire)[0] == 1009
+
+
+def test_a_message_in_fragments_is_one_message(service: Listening) -> None:
+    with dialled(service) as wire:
+        text(wire)
+        message = frame(3)
+        wire.send([message[:10], message[10:700], b"", message[700:]])
+        answer = heard(wire)
+        assert isinstance(answer, WireFrame) and answer.seq == 3
+
+
+def test_fragments_that_are_too_big_together_are_1009() -> None:
+    with listening(config_of(limits={"max_bytes": 4096})) as service, dialled(service) as wire:
+        text(wire)
+        with contextlib.suppress(ConnectionClosed):
+            wire.send([b"x" * 1500] * 4)
         assert closed(wire)[0] == 1009
 
 
