@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class ForeignWeights(WeightsError):
         return f"{self.path}: keys of no known network; nearest is {self.nearest}"
 
 
+@cache
 def _shapes(spec: Spec, variant: str) -> Shapes:
     """Key -> shape of one variant, without giving its tensors memory."""
     with torch.device("meta"):

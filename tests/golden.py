@@ -24,6 +24,14 @@ NOISE = {
     "fourmer": 1.2e-5,
     "sfhformer": 4.2e-6,
     "ast": 4.7e-5,
+    "restormer": 1.5e-5,
+    "mambair": 7.4e-6,
+    "mambair_default": 9.5e-5,
+    "mambair_testyml": 1.0e-4,
+    "mambairv2": 5.3e-6,
+    "amir": 1.3e-5,
+    "xrestormer": 3.9e-5,
+    "xrestormer_default": 2.7e-5,
 }
 EXACT = 1e-5  # float64 against float64
 
@@ -32,14 +40,15 @@ EXACT = 1e-5  # float64 against float64
 class Golden:
     """What the official network looks like, and what it makes of one picture.
 
-    keys: name -> (shape, dtype); picture, answer, answer64: 1 3 128 128.
+    keys: name -> (shape, dtype); picture, answer, answer64: 1 3 side side; answer64 is None
+    where the official network does not run in float64.
     """
 
     keys: dict[str, tuple[tuple[int, ...], str]]
     parameters: int
     picture: torch.Tensor
     answer: torch.Tensor
-    answer64: torch.Tensor
+    answer64: torch.Tensor | None
 
 
 def shared() -> Path:
@@ -64,15 +73,16 @@ def rule() -> Any:
 def golden(name: str) -> Golden:
     folder = shared() / name
     facts = json.loads((folder / "keys.json").read_text())
-    with np.load(folder / "golden_128.npz") as data:
+    (answers,) = folder.glob("golden_*.npz")
+    with np.load(answers) as data:
         picture = rule().make_input(tuple(data["x_shape"]), int(data["seed"]))
-        answer, answer64 = data["y"], data["y64"]
+        answer, answer64 = data["y"], data.get("y64")
     return Golden(
         keys={key: (tuple(shape), dtype) for key, shape, dtype in facts["keys"]},
         parameters=facts["params"],
         picture=torch.from_numpy(picture),
         answer=torch.from_numpy(answer),
-        answer64=torch.from_numpy(answer64),
+        answer64=None if answer64 is None else torch.from_numpy(answer64),
     )
 
 
@@ -99,12 +109,20 @@ def deviation(net: nn.Module, picture: torch.Tensor, answer: torch.Tensor) -> fl
     return float((ours - answer).abs().max() / answer.std())
 
 
-def assert_official(name: str, net: nn.Module) -> None:
+def assert_official(name: str, net: nn.Module, *, single: bool = True, double: bool = True) -> None:
     """Same keys, shapes and parameter count as the official network, and the same answer, in
-    float32 within its own noise and in float64 to rounding of the stored reference."""
+    float32 within its own noise and in float64 to rounding of the stored reference.
+
+    single: compare in float32; not for a network whose noise is as large as its answer. double:
+    compare in float64 where there is a reference; off where it costs many times as long.
+    """
+    assert single or double
     want = golden(name)
     assert keys(net) == want.keys
     assert sum(p.numel() for p in net.parameters()) == want.parameters
     filled(net, name)
-    assert deviation(net, want.picture, want.answer) <= 20 * NOISE[name]
-    assert deviation(net.double(), want.picture.double(), want.answer64.double()) <= EXACT
+    if single:
+        assert deviation(net, want.picture, want.answer) <= 20 * NOISE[name]
+    if double:
+        assert want.answer64 is not None, f"{name} has no float64 reference"
+        assert deviation(net.double(), want.picture.double(), want.answer64.double()) <= EXACT

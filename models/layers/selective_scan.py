@@ -69,6 +69,7 @@ def selective_scan(
     b: torch.Tensor,
     c: torch.Tensor,
     d: torch.Tensor,
+    *,
     chunk: int = CHUNK,
 ) -> torch.Tensor:
     """y, in the shape and type of u; computed in float32 at least.
