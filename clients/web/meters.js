@@ -3,8 +3,17 @@
 export const KINDS = Object.freeze(["smoke", "fog", "splash"]);
 const WORDS = ["none", "light", "moderate", "heavy", "total"];
 
-/** The frame's level, and where its header saturates (3) the stream's own 3 or 4. */
+// A frame that left before its analysis came carries no levels, which its header cannot tell from
+// levels of 0.
+const NOT_ANALYSED = ["BYPASS", "LATE", "ENGINE_DOWN", "WARMING", "SHAPE"];
+
+/**
+ * The frame's level, and where its header saturates (3) the stream's own 3 or 4; null for a frame
+ * that was not analysed.
+ */
 export function levelsOf(frame, streamLevels) {
+  const nothing = KINDS.every((kind) => frame.levels[kind] === 0);
+  if (nothing && NOT_ANALYSED.includes(frame.reason)) return null;
   const full = (kind) => {
     const level = frame.levels[kind];
     return level === 3 && streamLevels?.[kind] === 4 ? 4 : level;

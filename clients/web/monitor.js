@@ -12,6 +12,7 @@ import { Views } from "./views.js";
 import { Flag, WireError, parse, seqOf } from "./wire.js";
 
 const FIRST_MS = 3000; // a stream may take this long to its first picture before that is an alarm
+const LEVELS_MS = 1000;
 const COVER = 2; // times the limit without a picture: the covers come by themselves
 const JUDGED_EVERY_MS = 200;
 const UNREADABLE_MS = 5000; // an unreadable or foreign frame is told of for this long
@@ -52,6 +53,7 @@ export class Monitor {
     this.lost = ""; // why there is no picture, where more is known than its absence
     this.cardMs = null;
     this.streamLevels = null;
+    this.analysed = { levels: null, atMs: -Infinity };
     this.restoredBy = "";
     this.unreadableMs = -Infinity;
     this.foreignMs = -Infinity;
@@ -119,13 +121,20 @@ export class Monitor {
     const { state, why } = this.badge.update(shown, this.limits, nowMs, this.restoredBy);
     this.views.tick(nowMs);
     const noSignal = state === State.NO_SIGNAL;
-    const levels = noSignal || !this.drawn ? null : levelsOf(this.drawn.frame, this.streamLevels);
+    const levels = noSignal || !this.drawn ? null : this.#levels(nowMs);
     this.meters.update(levels);
     this.timeline.add(nowMs, levels, state);
     this.timeline.tick(nowMs);
     if (shown !== null) this.age.tick(shown.ageMs, nowMs, noSignal || shown.quietMs > 500);
     this.#banner(noSignal, this.lost || why, shown);
     return { state, conditions: this.#conditions(state, nowMs) };
+  }
+
+  // Those of the last analysed frame, for as long as they can still be true.
+  #levels(nowMs) {
+    const levels = levelsOf(this.drawn.frame, this.streamLevels);
+    if (levels !== null) this.analysed = { levels, atMs: this.drawn.atMs };
+    return nowMs - this.analysed.atMs < LEVELS_MS ? this.analysed.levels : null;
   }
 
   #shown(nowMs) {

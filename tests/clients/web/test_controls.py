@@ -7,6 +7,7 @@ import time
 
 from watched import LANDSCAPE, Watched, wait
 
+from server.frame import Reason
 from server.spec import Levels, StreamEvent, TimelinePoint
 
 
@@ -166,6 +167,17 @@ def test_meters_and_timeline_show_the_frames_levels(page: Watched) -> None:
             return data.some((value, index) => index % 4 === 0 && value > 200);
         }"""
     )
+
+
+def test_levels_that_nobody_measured_are_not_nought(page: Watched) -> None:
+    page.service.script.levels = Levels(2, 0, 0)
+    page.has("[data-kind=smoke][data-level='2']")
+    page.service.script.levels = Levels()
+    page.service.script.reason = Reason.BYPASS
+    page.has("[data-kind=smoke][data-level=none]")
+    assert page.text("[data-kind=smoke] .number") == "–"
+    page.service.script.reason = Reason.CLEAR
+    page.has("[data-kind=smoke][data-level='0']")
 
 
 def test_the_timeline_begins_before_the_page(fresh: Watched) -> None:
