@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import pytest
 from clips import make, read
+from full_disk import files_of_at_most
 
 from server.decode import Decoded, Decoder
 from server.encode import EncoderChoice, usual_choice
@@ -81,21 +80,10 @@ def test_nothing_is_left_without_commit(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
-@pytest.fixture
-def little_room() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_a_full_disk_is_said_and_leaves_nothing(
-    tmp_path: Path, suffix: str, request: pytest.FixtureRequest
-) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
     source = make(tmp_path / "a.mp4", frames=20, width=320, height=240)
-    request.getfixturevalue("little_room")
-    with pytest.raises(OutputIncomplete, match="no room"):
+    with files_of_at_most(20_000), pytest.raises(OutputIncomplete, match="no room"):
         copy(source, tmp_path / f"b{suffix}", EncoderChoice("libx264", {"qp": "0"}))
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
