@@ -50,9 +50,12 @@ def test_a_device_is_never_replaced_and_a_long_name_is_no_trouble(tmp_path: Path
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    with Whole(tmp_path / "out") as whole, pytest.raises(OutputIncomplete, match="no room"):
-        with files_of_at_most(10_000):
-            whole.write_bytes(b"x" * 20_000)
+    with (
+        Whole(tmp_path / "out") as whole,
+        pytest.raises(OutputIncomplete, match="no room"),
+        files_of_at_most(10_000),
+    ):
+        whole.write_bytes(b"x" * 20_000)
     assert list(tmp_path.iterdir()) == []
 
 
