@@ -1,8 +1,10 @@
 """The `veil` restorer: a low-resolution net steers a full-resolution affine repair.
 
 Per frame: shrink the planes to the net's input, run the net (ONNX Runtime), smooth its maps over
-time, and let engines/apply.py repair every pixel in one pass. State between frames is the maps
-and the reference (the last clear frame), never pixels of the output.
+time, and let engines/apply.py repair every pixel in one pass. In a moving picture the net looks
+at every second frame; the one between is repaired by the maps of the frame before it, unless the
+view has changed. State between frames is the maps, the detection and the reference (the last
+clear frame), never pixels of the output.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ INPUT_SIZE = (144, 256)  # h w
 FOLLOW = 0.3  # share of a new map that is taken at once in a still scene
 FOLLOW_EXPOSURE = 0.08  # the global term moves slower: no pumping
 CUT = 0.12  # mean change of the small picture that means another view
+HOLD = 0.05  # mean change under which the maps of the frame before still fit
 TO_BT601 = np.linalg.inv(rgb_matrix("bt601")).astype(np.float32)
 
 
@@ -60,6 +63,11 @@ def small_rgb(picture: Picture) -> Floats:
     flat = matrix.astype(np.float32) @ planes.reshape(3, -1) - offset[:, None].astype(np.float32)
     out: Floats = np.clip(flat, 0, 1).reshape(3, *INPUT_SIZE)
     return out
+
+
+def difference(a: Floats, b: Floats) -> float:
+    """Mean change between two small pictures, of every fourth pixel, in 0-1."""
+    return float(np.abs(a[:, ::4, ::4] - b[:, ::4, ::4]).mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,15 @@ class Prediction:
         ).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last frame that the net looked at, small (3 h w), and what it said."""
+
+    small: Floats
+    prediction: Prediction
+    detection: Detection
+
+
 class VeilRestorer:
     """Restores the pictures of one stream, in order. Not to be shared between streams.
 
@@ -118,7 +135,8 @@ class VeilRestorer:
         self._known = np.ones((1, 1, *INPUT_SIZE), np.float32)
         self._reference: Floats | None = None
         self._state: Prediction | None = None
-        self._last: Floats | None = None
+        self._seen: Seen | None = None
+        self._held = False  # the frame before was not looked at
 
     @property
     def name(self) -> str:
@@ -127,16 +145,28 @@ class VeilRestorer:
     def refer(self, picture: Picture | None) -> None:
         """Takes a clear frame of the scene as reference, or forgets it."""
         self._reference = None if picture is None else small_rgb(picture)[None]
+        self._held = True  # the next frame is looked at
 
     def reset(self) -> None:
         """Forgets maps and reference: a new epoch, another scene."""
         self._reference = None
         self._state = None
-        self._last = None
+        self._seen = None
 
     def analyse(self, picture: Picture) -> Analysis:
-        """Runs the net once: detection for the gate, smoothed coefficients for `apply`."""
+        """Detection for the gate, smoothed coefficients for `apply`."""
         small = small_rgb(picture)
+        change = None if self._seen is None else difference(small, self._seen.small)
+        fits = change is not None and change < HOLD
+        if self._seen is None or self._held or not fits:
+            self._seen, self._held = self._look(small), False
+        else:
+            self._held = True
+        self._state = self._smooth(self._seen.prediction, change)
+        return Analysis(detection=self._seen.detection, maps=self._state.coefficients())
+
+    def _look(self, small: Floats) -> Seen:
+        """Runs the net once."""
         out = self._engine.run(
             {
                 "image": small[None],
@@ -144,12 +174,10 @@ class VeilRestorer:
                 "known": self._unknown if self._reference is None else self._known,
             }
         )
-        new = Prediction(
+        prediction = Prediction(
             out["transmission"][0, 0], out["withheld"][0, 0], out["veil"][0], out["exposure"][0]
         )
-        self._state = self._smooth(new, small)
-        detection = self._detection(out)
-        return Analysis(detection=detection, maps=self._state.coefficients())
+        return Seen(small, prediction, self._detection(out))
 
     def apply(self, picture: Picture, analysis: Analysis, strength: float = 1.0) -> Picture:
         """The repair at full resolution; strength 0-1."""
@@ -159,27 +187,25 @@ class VeilRestorer:
 
     def warm(self, width: int, height: int) -> None:
         """Compiles and touches everything for a size, so that the first frame is not late."""
-        state = self._reference, self._state, self._last
+        state = self._reference, self._state, self._seen, self._held
         half = np.full(((height + 1) // 2, (width + 1) // 2), 128, np.uint8)
         planes = Yuv420(np.full((height, width), 90, np.uint8), half, half)
         for picture in (planes, Rgb(np.full((height, width, 3), 90, np.uint8))):
             self.apply(picture, self.analyse(picture))
-        self._reference, self._state, self._last = state
+        self._reference, self._state, self._seen, self._held = state
 
     def close(self) -> None:
         self._engine.close()
 
-    def _smooth(self, new: Prediction, small: Floats) -> Prediction:
+    def _smooth(self, new: Prediction, change: float | None) -> Prediction:
         """Causal: a still scene is averaged, a changing one is followed, a cut starts anew."""
-        before, last = self._state, self._last
-        self._last = small
-        if before is None or last is None:
+        if self._state is None or change is None or change > CUT:
             return new
-        change = float(np.abs(small[:, ::4, ::4] - last[:, ::4, ::4]).mean())
-        if change > CUT:
-            return new
-        follow = min(1.0, FOLLOW + change / CUT)
-        return before.towards(new, follow, FOLLOW_EXPOSURE + 0.5 * change / CUT)
+        return self._state.towards(
+            new,
+            min(1.0, FOLLOW + change / CUT),
+            min(1.0, FOLLOW_EXPOSURE + 0.5 * change / CUT),
+        )
 
     def _detection(self, out: Mapping[str, NDArray[np.float32]]) -> Detection:
         probability = 1 / (1 + np.exp(-(out["presence"][0] - self._offset)))

@@ -131,8 +131,26 @@ def test_a_nervous_net_over_a_still_scene_is_calmed() -> None:
     assert abs(np.mean(gains[20:]) - np.mean(alone[20:])) < 0.1
 
 
+def test_the_net_looks_at_every_second_frame_of_a_still_scene() -> None:
+    engine = FakeEngine([answer(0.5, coverage=0.1 * n) for n in range(1, 9)])
+    restorer = VeilRestorer(engine)
+    found = [restorer.analyse(picture()).detection.smoke.coverage for _ in range(6)]
+    assert found == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
+    restorer.refer(picture(1))
+    assert restorer.analyse(picture()).detection.smoke.coverage == pytest.approx(0.4)
+
+
+def test_a_changed_view_is_looked_at_at_once() -> None:
+    engine = FakeEngine([answer()])
+    restorer = VeilRestorer(engine)
+    first = picture()
+    for step in range(6):  # the light rises by more than HOLD a frame
+        restorer.analyse(Rgb(np.clip(first.pixels.astype(int) + 15 * step, 0, 255).astype("u1")))
+    assert len(engine.fed) == 6
+
+
 def test_a_cut_is_followed_at_once() -> None:
-    restorer = VeilRestorer(FakeEngine([answer(1.0)] * 5 + [answer(0.4)]))
+    restorer = VeilRestorer(FakeEngine([answer(1.0)] * 3 + [answer(0.4)]))
     for _ in range(5):
         restorer.analyse(picture(0))
     other = Rgb(255 - picture(0).pixels)
