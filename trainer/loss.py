@@ -35,6 +35,22 @@ def contrast_gap(a: Tensor, b: Tensor) -> Tensor:
     return (deviation(a).log() - deviation(b).log()).abs().mean((1, 2, 3))
 
 
+def overall_gap(a: Tensor, b: Tensor) -> Tensor:
+    """Difference of the whole picture's mean and deviation, per channel: b. Blind to motion."""
+
+    def gap(x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).abs().mean(1)
+
+    return gap(a.mean((2, 3)), b.mean((2, 3))) + gap(a.std((2, 3)), b.std((2, 3)))
+
+
+def presence_weight(batch: dict[str, Tensor]) -> Tensor:
+    """b 3: a breath of smoke that nobody would call smoke counts little, a third of the view
+    and more counts most; absence and real smoke, whose cover is not known, count one."""
+    known = (batch["presence"] > 0) & (batch["coverage"] >= 0)
+    return torch.where(known, 0.2 + (5 * batch["coverage"]).clamp(0, 1.6), 1.0)
+
+
 def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
     """The total, and its parts for the log. Batch as trainer.samples packs it."""
     image, clear = batch["image"], batch["clear"]
@@ -46,6 +62,7 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
     contrast = contrast_gap(out, clear)
     synthetic_part = 2.0 * pixel + 0.25 * shape + 0.06 * contrast
     real_part = 0.7 * pixel + 1.5 * coarse + 0.5 * shape + 0.1 * contrast
+    real_part = real_part + overall_gap(out, clear)
     picture = torch.where(real > 0, real_part, synthetic_part)
 
     t = batch["transmission"]
@@ -56,10 +73,10 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
     physics = exact * (0.35 * depth + 0.8 * airlight)
     kept = (1 - real) * 0.25 * soil
 
-    presence = F.binary_cross_entropy_with_logits(
-        maps.presence, batch["presence"], reduction="none"
-    ).mean(1)
     counted = (batch["coverage"] >= 0).float()
+    presence = F.binary_cross_entropy_with_logits(
+        maps.presence, batch["presence"], weight=presence_weight(batch), reduction="none"
+    ).mean(1)
     coverage = ((maps.coverage - batch["coverage"]).abs() * counted).mean(1)
     splash = F.cross_entropy(
         maps.splash_type, batch["splash_type"], ignore_index=-1, reduction="none"

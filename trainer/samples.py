@@ -28,12 +28,14 @@ HAZY_LIMIT = 0.23  # clear frames over this dark channel are no ground truth for
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mix:
-    """Shares of the kinds of sample (the rest is synthetic), and of samples with a reference."""
+    """Shares of the kinds of sample (the rest is synthetic), of samples with a reference, and of
+    real pairs seen by another camera (the others teach this camera's own colour)."""
 
     real: float = 0.0
     real_clear: float = 0.0
     clear: float = 0.2
     reference: float = 0.5
+    other_camera: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
         window = Window.draw(rng, 0.75)
         image, clear = window.cut(pair.smoky), window.cut(pair.clear)
         other = window.cut(pair.references[int(rng.integers(len(pair.references)))])
-        if rng.random() < 0.6:  # other cameras would have seen both sides otherwise
+        if rng.random() < self.mix.other_camera:
             camera = replace(Camera.draw(rng), vignette=0.0)
             image, clear, other = (camera.look(x) for x in (image, clear, other))
         reference, _ = self._reference(rng, other, None)
