@@ -8,6 +8,7 @@ from our own page or one that is allowed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import socket
@@ -23,6 +24,8 @@ from server.problems import Problem
 
 JSON_BODY_BYTES = 64 * 1024
 MULTIPART_ROOM = 64 * 1024
+DRAIN_BYTES = 64 * 1024 * 1024  # of a refused body
+DRAIN_S = 2.0
 PICTURE_PATHS = frozenset({"/v1/restore", "/v1/detect"})
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -88,6 +91,8 @@ class Edge:
         if refusal is None and stated.isascii() and stated.isdigit() and int(stated) > most:
             refusal = (413, "too_large", f"a body has at most {most} bytes")
         if refusal is not None:
+            if headers.get("expect", "").lower() != "100-continue":
+                await _drain(receive)
             await _refuse(sender, *refusal)
             return
         await self._app(scope, self._receiver(receive, most), sender)
@@ -124,6 +129,8 @@ class Edge:
                 got += len(message.get("body", b""))
                 whole = not message.get("more_body", False)
                 if got > most:
+                    if not whole:
+                        await _drain(receive)
                     raise Problem(413, "too_large", f"a body has at most {most} bytes")
             return message
 
@@ -150,6 +157,18 @@ class Edge:
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 Sender = Callable[[Message], Awaitable[None]]
+
+
+async def _drain(receive: Receive) -> None:
+    """Reads on for a while: a client amid its sending would meet a reset, not the refusal."""
+    left = DRAIN_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
 
 
 async def _refuse(send: Sender, status: int, code: str, message: str) -> None:

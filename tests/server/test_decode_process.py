@@ -156,7 +156,7 @@ def test_pushed_frames_are_decoded_and_broken_ones_named() -> None:
         push(3, coded_jpeg(7, 3))
         head, item = bench.take("first")
         assert head.place == (9, 3)
-        assert head.codec == "rgb24"
+        assert head.codec == "i420"
         assert head.note["decode"] > 0
         assert picture_of(head, item.body).width == 64
         push(4, coded_jpeg(7, 4)[:-100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -118,6 +119,18 @@ def test_too_many_bytes_is_413(http: httpx.Client, known: bool) -> None:
     assert response.status_code == 413 and code(response) == "too_large"
     upload = {"image": ("a.jpg", b"\xff\xd8" + b"\0" * (MAX_BYTES - 1), "image/jpeg")}
     assert http.post("/v1/detect", files=upload).status_code == 413
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_sends_all_before_listening_hears_the_refusal(http: httpx.Client, known: bool) -> None:
+    size = 24 << 20  # more than the sockets' buffers hold
+    length = f"Content-Length: {size}" if known else "Transfer-Encoding: chunked"
+    head = f"POST /v1/restore HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode()
+    body = bytes(size) if known else b"%x\r\n" % size + bytes(size) + b"\r\n0\r\n\r\n"
+    address = (http.base_url.host, http.base_url.port or 80)
+    with socket.create_connection(address, timeout=60) as client:
+        client.sendall(head + body)
+        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize(
