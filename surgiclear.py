@@ -271,6 +271,25 @@ def bench_speed(
     typer.echo("\n".join(speed.lines()))
 
 
+@bench_app.command("zoo")
+def bench_zoo(
+    nets: Annotated[str, typer.Option(help="Networks, by comma.")] = "ramit,focalnet",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT.")] = "320x192",
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Passes; the best counts.")] = 3,
+) -> None:
+    """Networks in torch on this CPU, beside a matrix product timed in the same run."""
+    with _training():
+        from engines.verbs import sides
+        from models import RESTORERS
+        from models.bench import measure
+
+        for name in nets.split(","):
+            if name not in RESTORERS or name == "veil":
+                raise SettingInvalid(f"no restorer is named {name!r}", ", ".join(RESTORERS))
+            typer.echo(measure(name, sides(size), threads=threads, rounds=rounds).line())
+
+
 @app.command("models")
 def models_table() -> None:
     """List the networks that can be trained, exported and loaded."""

@@ -237,7 +237,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
     yield tell
 
 
-def _sides(text: str) -> tuple[int, int]:
+def sides(text: str) -> tuple[int, int]:
     """ "1280x720" as h w."""
     w, _, h = text.lower().partition("x")
     if not (w.isdigit() and h.isdigit() and 16 <= int(w) <= 8192 and 16 <= int(h) <= 8192):
@@ -288,7 +288,7 @@ def export_(
         ) from error
     order = Order(
         name=name,
-        size=_sides(size),
+        size=sides(size),
         precision=precision,
         variant=variant,
         weights=weights,
@@ -357,7 +357,7 @@ def survey(
     if unknown:
         raise typer.BadParameter(f"no network is named {unknown[0]!r}: {', '.join(RESTORERS)}")
     tasks = [
-        Task(name, _sides(size), target, not trace_only)
+        Task(name, sides(size), target, not trace_only)
         for size in sizes.split(",")
         for name in names
     ]
