@@ -1,22 +1,37 @@
-"""Clear frames by patient and real smoky-clear pairs by scene, cached at training size."""
+"""Data sets by folder: what it is, what it holds, what is wrong with it; pictures at a size.
+
+The layouts are in trainer/datasets/, one file each.
+"""
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.datasets import LAYOUTS, Found
+from trainer.datasets.check import Report, examine
+from trainer.datasets.scenes import (
+    HELD_OUT_SHARE,
+    ClearFrame,
+    Pair,
+    clear_frames,
+    pairs,
+    patient_of,
+    references,
+)
+
+__all__ = [
+    "CACHE_SIZE", "HELD_OUT_SHARE", "ClearFrame", "Pair", "Pixels", "Report", "check",
+    "clear_frames", "hazy", "load", "pairs", "patient_of", "recognise", "references", "resize",
+    "shared_data",
+]  # fmt: skip
+
 Pixels = NDArray[np.uint8]
 CACHE_SIZE = (180, 320)  # h w; crops of it are resized to the net's input
-# patients no model ever trains on; cholec80 and "unknown" cannot be told apart, so they train
-HELD_OUT_SHARE = 0.2
 
 
 def shared_data() -> Path | None:
@@ -27,59 +42,27 @@ def shared_data() -> Path | None:
     return data if data.is_dir() else None
 
 
-@dataclass(frozen=True, slots=True)
-class ClearFrame:
-    """One clear frame and whose it is."""
+def recognise(folder: Path) -> Found:
+    """What data set a folder is, with its items by name; no picture is opened.
 
-    path: Path
-    patient: str
-
-    @property
-    def held_out(self) -> bool:
-        """Whether the patient is kept for testing: by a hash of the name, so it never moves."""
-        if "unknown" in self.patient or "unkno" in self.patient:
-            return False
-        digest = hashlib.sha256(self.patient.encode()).digest()
-        return digest[0] < 256 * HELD_OUT_SHARE
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A real smoky frame and a real clear frame of the same scene, seconds apart."""
-
-    scene: str
-    smoky: Path
-    clear: Path
-    ncc: float
+    Raises FileNotFoundError for no folder, ValueError for one that is no known layout.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder")
+    for layout in LAYOUTS:
+        root = layout.recognise(folder)
+        if root is not None:
+            return layout.read(root)
+    known = "; ".join(f"{layout.name} ({layout.about})" for layout in LAYOUTS)
+    raise ValueError(f"{folder} is no data set that is known here. Known are: {known}")
 
 
-PATIENT = re.compile(r"^([a-z0-9]+)_+(?:t[_-])?([A-Za-z0-9]+(?:_[0-9]+)?)")
+def check(folder: Path, *, decode: bool = True, workers: int | None = None) -> Report:
+    """Counts and every problem. decode: open every picture whole (else names alone).
 
-
-def patient_of(name: str) -> str:
-    """The patient or case in a file name of shared/data/clean."""
-    match = PATIENT.match(name)
-    return "-".join(match.groups()) if match else name
-
-
-def clear_frames(root: Path) -> list[ClearFrame]:
-    """All clear frames, sorted by name."""
-    return [ClearFrame(p, patient_of(p.name)) for p in sorted((root / "clean").glob("*.jpg"))]
-
-
-def pairs(root: Path) -> list[Pair]:
-    """All real pairs as pairs.csv lists them."""
-    with (root / "pairs" / "pairs.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        Pair(r["scene"], root / "pairs" / r["smoky"], root / "pairs" / r["clear"], float(r["ncc"]))
-        for r in rows
-    ]
-
-
-def references(root: Path, scene: str) -> list[Path]:
-    """All clear frames of one scene."""
-    return sorted((root / "pairs" / f"scene{int(scene):02d}").glob("clear_*.jpg"))
+    Raises as `recognise`.
+    """
+    return examine(recognise(folder), decode=decode, workers=workers)
 
 
 def load(path: Path, size: tuple[int, int] | None = None) -> Pixels:

@@ -1,0 +1,91 @@
+"""LSVD (Wu et al., SelfSVD, ECCV 2024): real clips whose first frame is the pre-smoke frame.
+
+Layout: `LSVD_train/<clip>/*.png`, `LSVD_train_mask/<clip>/`, `LSVD_test/`, `LSVD_test_mask/`,
+`LSVD_test_pro/`; files sort by the number in their name, number 0 in that order is the clear
+frame, the others are smoky. A mask (a quarter of the size) is white where the clear frame
+does not fit. Some pictures of the release are damaged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.datasets.item import SPLITS, Found, Item, child, folders, pictures, strangers
+
+PARTS = ("LSVD_train", "LSVD_train_mask", "LSVD_test", "LSVD_test_mask", "LSVD_test_pro")
+
+
+class Lsvd:
+    """Reads the layout."""
+
+    name = "lsvd"
+    about = "LSVD: LSVD_{train,test}/<clip>/*.png, the first frame clear"
+
+    def recognise(self, folder: Path) -> Path | None:
+        for root in (folder, *folders(folder)):
+            if any(child(root, part) for part in ("LSVD_train", "LSVD_test")):
+                return root
+        return None
+
+    def read(self, root: Path) -> Found:
+        found = Found(self.name, root)
+        for part in PARTS:
+            if child(root, part) is None:
+                found.wrong(root / part, "the folder is missing")
+        for split in SPLITS:
+            place = child(root, f"LSVD_{split}")
+            if place is None:
+                continue
+            masks = child(root, f"LSVD_{split}_mask")
+            for path in pictures(place):
+                found.wrong(path, "lies outside the folders of clips")
+            for clip in folders(place):
+                frames = _ordered(found, clip)
+                if len(frames) < 2:
+                    found.wrong(
+                        clip, f"holds {len(frames)} frames: a clear and a smoky one at least"
+                    )
+                    continue
+                masked = _masks(found, masks, clip.name)
+                for position, path in enumerate(frames[1:], start=1):
+                    found.items.append(
+                        Item(
+                            name=f"{split}/{clip.name}/{path.name}",
+                            scene=clip.name,
+                            split=split,
+                            degraded=path,
+                            clear=frames[0],
+                            mask=masked.get(int(path.stem)),
+                            kind="smoke",
+                            position=position,
+                        )
+                    )
+        processed = child(root, "LSVD_test_pro")
+        tested = child(root, "LSVD_test")
+        if processed is not None and tested is not None:
+            for clip in folders(tested):
+                if not pictures(processed / clip.name):
+                    found.wrong(processed / clip.name, "has no clear frame to judge the clip by")
+        return found
+
+
+def _ordered(found: Found, clip: Path) -> list[Path]:
+    """Frames by the number in their name: 2.png comes before 10.png."""
+    numbered = []
+    for path in pictures(clip):
+        if path.stem.isdigit():
+            numbered.append((int(path.stem), path))
+        else:
+            found.wrong(path, "has no number for a name")
+    for path in strangers(clip):
+        found.wrong(path, "is not a picture")
+    return [path for _, path in sorted(numbered, key=lambda entry: entry[0])]
+
+
+def _masks(found: Found, masks: Path | None, clip: str) -> dict[int, Path]:
+    if masks is None:
+        return {}
+    if not (masks / clip).is_dir():
+        found.wrong(masks / clip, "the folder is missing")
+        return {}
+    return {int(p.stem): p for p in pictures(masks / clip) if p.stem.isdigit()}
