@@ -21,12 +21,13 @@ from engines.restorer import (
     Degradation,
     Detection,
     SplashType,
+    level,
 )
 from server.phantom.lens import Fog, Splash
 from server.phantom.noise import TILE, Field, generator
 from server.phantom.scene import Planes, Scene
 from server.phantom.smoke import Smoke
-from server.phantom.spec import Episode, PhantomSpec, level_of
+from server.phantom.spec import Episode, PhantomSpec
 from server.phantom.veil import STEP, Ground, Veil
 from server.spec import Kind
 
@@ -122,7 +123,7 @@ class Feed:
 
         def lay(front: Veil, episode: Episode) -> Veil:
             covered = self._ground.covered(front.direct)
-            found[episode.kind] = Degradation(1.0, covered, level_of(covered))
+            found[episode.kind] = Degradation(1.0, covered, level(covered))
             return front if behind is None else front.over(behind)
 
         for smoke in self._smoke:

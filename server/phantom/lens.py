@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engines.restorer import SplashType
+from engines.restorer import COVERED, SplashType
 from server.phantom.noise import Field, ease, generator, octaves, smoothstep
 from server.phantom.scene import VIEW_RADIUS
-from server.phantom.spec import COVERED, Episode
+from server.phantom.spec import Episode
 from server.phantom.veil import Ground, Veil, luma_chroma, upper
 
 F = np.float32

@@ -12,8 +12,9 @@ import math
 import numba
 import numpy as np
 
+from engines.restorer import COVERED
 from server.phantom.noise import TILE, Field, ease, generator, tile
-from server.phantom.spec import COVERED, Episode
+from server.phantom.spec import Episode
 from server.phantom.veil import Ground, Veil, luma_chroma, upper
 
 F = np.float32

@@ -30,14 +30,7 @@ DEFAULT_LEVELS: dict[Kind, int] = {"smoke": 4, "fog": 3, "splash": 2}
 OPTIONS = ("size", "fps", "seconds", "seed", "episodes", "level", "splash", "loops")
 NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?(/[0-9]{1,6})?")
 
-COVERED = 0.15  # a place is covered when it loses this share of the scene's light
-BOUNDS = (1 / 3, 2 / 3, 0.9)  # coverage at which levels 2, 3 and 4 begin
 TARGETS = {1: 0.22, 2: 0.50, 3: 0.79, 4: 0.985}  # coverage that an episode of each level holds
-
-
-def level_of(coverage: float, present: bool = True) -> int:
-    """0 absent, 1 under a third of the view, 2 to two thirds, 3 over, 4 near all."""
-    return 1 + sum(coverage >= bound for bound in BOUNDS) if present else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

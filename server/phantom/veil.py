@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.picture import LUMA_WEIGHTS
+from engines.restorer import COVERED
 from server.phantom.noise import Field
 from server.phantom.scene import VIEW_RADIUS, View
-from server.phantom.spec import COVERED
 
 STEP = 4  # picture pixels a veil pixel, each way
 SAMPLES = 4096  # points at which a quantile is taken

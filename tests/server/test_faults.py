@@ -269,7 +269,7 @@ def test_the_last_hop_itself_is_replaced(tmp_path: Path) -> None:
         await run.until(lambda: run.shown[-1].epoch > epoch, "a new epoch")
         await run.until_last(then)
         assert run.pid("stream") not in gone
-        assert not [pid for pid in gone if os.path.exists(f"/proc/{pid}")]
+        await run.until(lambda: not any(os.path.exists(f"/proc/{p}") for p in gone), "their end")
 
     async def scenario() -> None:
         async with live(tmp_path, limits=limits) as run:

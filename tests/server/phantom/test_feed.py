@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.picture import Colour, Yuv420, rgb_matrix
-from engines.restorer import KINDS, NOTHING, SPLASH_TYPES, Detection
+from engines.restorer import COVERED, KINDS, NOTHING, SPLASH_TYPES, Detection
+from engines.restorer import level as level_of
 from server.phantom.feed import GRAIN_LEVELS, Feed, PhantomFrame
-from server.phantom.spec import PhantomSpec, level_of
+from server.phantom.spec import PhantomSpec
 from server.phantom.veil import STEP
 from server.spec import Kind
 
@@ -111,7 +112,7 @@ def test_an_episode_reaches_the_level_asked_for(kind: Kind, level: int) -> None:
     assert others == [0, 0]
     # the coverage said is that of the transmission given
     view = inside(160, 120, 0.65)[STEP // 2 :: STEP, STEP // 2 :: STEP]
-    measured = float((frame.transmission[view] <= 0.85).mean())
+    measured = float((frame.transmission[view] <= 1 - COVERED).mean())
     assert measured == pytest.approx(found.coverage, abs=0.03)
 
 

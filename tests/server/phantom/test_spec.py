@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from server.errors import SettingInvalid
-from server.phantom.spec import PhantomSpec, level_of, parse
+from server.phantom.spec import PhantomSpec, parse
 
 
 def test_a_bare_phantom_is_the_default() -> None:
@@ -72,12 +72,6 @@ def test_what_is_wrong_is_said(url: str, says: str) -> None:
     assert says in str(caught.value)
     assert caught.value.do  # and what to do about it
     assert "\n" not in str(caught.value)
-
-
-def test_levels_follow_the_covered_share() -> None:
-    shares = (0.0, 0.33, 0.34, 0.66, 0.67, 0.89, 0.91, 1.0)
-    assert [level_of(share) for share in shares] == [1, 1, 2, 2, 3, 3, 4, 4]
-    assert level_of(0.0, present=False) == 0
 
 
 @pytest.mark.parametrize("seconds", [1.0, 12.0, 40.0])

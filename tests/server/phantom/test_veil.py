@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engines.picture import rgb_matrix
+from engines.restorer import COVERED
 from server.phantom.scene import View
-from server.phantom.spec import COVERED
 from server.phantom.veil import STEP, Ground, Veil, luma_chroma, upper
 
 GROUND = Ground.of(View(200, 120))
