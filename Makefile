@@ -16,7 +16,7 @@ help:  ## this list
 	@touch $@
 
 .venv/everything: .venv/run-time
-	$(BIN)/pip install -q -e '.[cpu,train,tensorrt,dev]' -e clients/python
+	$(BIN)/pip install -q -e '.[cpu,openvino,train,tensorrt,dev]' -e clients/python
 	@touch $@
 
 demo: .venv/run-time  ## the main job on the sample feed (VIDEO=path: on your own)

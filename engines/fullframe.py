@@ -7,14 +7,10 @@ unlike `veil` its output is not bounded by its input, and the guard has the last
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-
-from engines.colour import to_rgb, to_yuv420
 from engines.engine import Engine
-from engines.errors import FeedsWrong
 from engines.manifest import Manifest
-from engines.picture import Picture, Rgb
+from engines.picture import Picture
+from engines.repaint import Repaint
 from engines.restorer import Analysis, Restorer
 
 
@@ -25,16 +21,7 @@ class FullFrame:
     """
 
     def __init__(self, engine: Engine, manifest: Manifest, detector: Restorer) -> None:
-        ports = (*manifest.inputs, *manifest.outputs)
-        frames = all(
-            port.dtype == "uint8" and port.shape[0] == 1 and port.shape[3:] == (3,)
-            for port in ports
-        )
-        if len(ports) != 2 or not frames or ports[0].shape != ports[1].shape:
-            raise FeedsWrong(f"{manifest.name} does not take and give RGB frames", "use another")
-        self._engine, self._detector = engine, detector
-        self._input, self._output = (port.name for port in ports)
-        _, self._height, self._width, _ = ports[0].shape
+        self._repaint, self._detector = Repaint(engine, manifest), detector
         self._name = manifest.name
 
     @property
@@ -55,30 +42,13 @@ class FullFrame:
 
     def apply(self, picture: Picture, analysis: Analysis, strength: float = 1.0) -> Picture:
         """The network's picture, mixed with the input by strength. Raises FeedsWrong, RunFailed."""
-        self._fits(picture.width, picture.height)
-        before = picture if isinstance(picture, Rgb) else to_rgb(picture)
-        frame = np.ascontiguousarray(before.pixels)[None]
-        after = self._engine.run({self._input: frame})[self._output][0]
-        if strength < 1:
-            after = np.asarray(
-                cv2.addWeighted(after, strength, before.pixels, 1 - strength, 0.0), np.uint8
-            )
-        return Rgb(after) if isinstance(picture, Rgb) else to_yuv420(Rgb(after), picture.colour)
+        return self._repaint.apply(picture, strength)
 
     def warm(self, width: int, height: int) -> None:
         """Runs once, so that the first frame is not late. Raises FeedsWrong for another size."""
-        self._fits(width, height)
+        self._repaint.warm(width, height)
         self._detector.warm(width, height)
-        shape = (1, height, width, 3)
-        self._engine.run({self._input: np.full(shape, 90, np.uint8)})
 
     def close(self) -> None:
-        self._engine.close()
+        self._repaint.close()
         self._detector.close()
-
-    def _fits(self, width: int, height: int) -> None:
-        if (width, height) != (self._width, self._height):
-            raise FeedsWrong(
-                f"{self._name} takes {self._width}x{self._height}, not {width}x{height}",
-                f"surgiclear engines export ... --size {width}x{height}",
-            )

@@ -40,7 +40,7 @@ def build_service(
     """Everything that the app needs, not started yet. Raises SettingInvalid for a tokens file
     that cannot be used."""
     limits = Limits(max_streams=config.live.max_streams, max_pixels=config.limits.max_pixels)
-    streams_ = manager or StreamManager(catalog.factories, limits=limits)
+    streams_ = manager or StreamManager({**catalog.factories, **catalog.live}, limits=limits)
 
     def states() -> list[StreamState]:
         return [streams_.state(stream_id) for stream_id in streams_.list()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -37,11 +37,13 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What is offered, and a factory for each. default: a name among them."""
+    """What is offered, and a factory for each. default: a name among them; live: factories for
+    streams where they are others than those for pictures."""
 
     offers: tuple[Offer, ...]
     factories: Mapping[str, RestorerFactory]
     default: str
+    live: Mapping[str, RestorerFactory] = field(default_factory=dict)
 
 
 def store_of(section: EnginesSection) -> Store:
@@ -58,8 +60,13 @@ def store_of(section: EnginesSection) -> Store:
 
 
 def make(name: str, section: EnginesSection) -> Restorer:
-    """Runs in an engine's or picture's process. Raises SurgiclearError."""
-    return choose(name, store_of(section)).restorer
+    """Runs in a picture's process. Raises SurgiclearError."""
+    return choose(name, store_of(section), provider=section.provider).restorer
+
+
+def make_live(name: str, section: EnginesSection) -> Restorer:
+    """Runs in an engine's process: with the ladder. Raises SurgiclearError."""
+    return choose(name, store_of(section), provider=section.provider, live=True).restorer
 
 
 def verify(name: str, section: EnginesSection) -> EngineFacts:
@@ -103,8 +110,11 @@ def discover(section: EnginesSection) -> Catalog:
         offers[section.default] = Offer(
             name=section.default, state="refused", why="there is no such bundle", default=True
         )
-    factories = {
-        name: RestorerFactory(name=name, make=make, arguments=(name, section), verify=verify)
-        for name in offers
-    }
-    return Catalog(tuple(offers.values()), factories, section.default)
+    factories, live = (
+        {
+            name: RestorerFactory(name=name, make=maker, arguments=(name, section), verify=verify)
+            for name in offers
+        }
+        for maker in (make, make_live)
+    )
+    return Catalog(tuple(offers.values()), factories, section.default, live)

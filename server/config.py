@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from engines.engine import Backend
 from server.controls import Limits as StreamLimits
 from server.errors import SettingInvalid
 from server.messages import MAX_CREDITS
@@ -97,12 +98,14 @@ class StartSection(_Section):
 
 
 class EnginesSection(_Section):
-    """default: the engine of a stream or picture that names none; folder: of the user's own
-    bundles ("" for ~/.local/share/surgiclear/engines); trusted_keys: files of public keys."""
+    """default: the engine of a stream or picture that names none; provider: what runs full-frame
+    networks, an error where it is not there; folder: of the user's own bundles ("" for
+    ~/.local/share/surgiclear/engines); trusted_keys: files of public keys."""
 
     default: Annotated[str, Field(min_length=1)] = "veil"
     folder: str = ""
     require_signature: bool = False
+    provider: Backend = "cpu"
     trusted_keys: tuple[Path, ...] = ()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from server.ladder import LadderSettings
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Controls:
@@ -54,6 +56,7 @@ class Limits:
     backoff_first_s: float = 0.25
     backoff_most_s: float = 8.0
     backoff_reset_s: float = 30.0  # alive this long: the next restart is prompt again
+    ladder: LadderSettings = LadderSettings()
     probation_frames: int = 60  # a new engine that fails within these is rolled back
     original_s: float = 2.0
     original_bytes: int = 256 * 2**20

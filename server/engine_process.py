@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import select
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,11 +19,13 @@ import numpy as np
 from engines.errors import EngineError
 from engines.picture import Picture, Rgb
 from engines.restorer import Restorer
+from engines.rungs import RAW, Rungs
 from server.child import Control
 from server.errors import SurgiclearError
-from server.frame import Frame, Reason, Result
+from server.frame import Frame, Provenance, Reason, Result
 from server.gate import CaseGate, GateSettings
 from server.guard import check
+from server.ladder import Ladder, LadderSettings, Move
 from server.packet import Packet, described, parts_of, picture_of
 from server.pipeline import Pipeline, PipelineSettings
 from server.shared import Bytes, Slot, SlotHandle
@@ -61,7 +64,9 @@ class RestorerFactory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineTask:
-    """What the engine process is started with. size: width and height to warm for, if known."""
+    """What the engine process is started with. size: width and height to warm for, if known;
+    deadline_ms: by which a live frame's answer is due; ladder: how an engine with several rungs
+    moves between them."""
 
     stream: int
     factory: RestorerFactory
@@ -73,6 +78,8 @@ class EngineTask:
     split: bool
     size: tuple[int, int] | None
     guard: bool = True
+    deadline_ms: float = 25.0
+    ladder: LadderSettings = LadderSettings()
 
 
 class Stopwatch:
@@ -97,12 +104,15 @@ class Engine:
         self.split = task.split
         self.size: tuple[int, int] | None = None
         self.refused: set[tuple[int, int]] = set()
+        self.ladder: Ladder | None = None
 
     def run(self) -> None:
         facts = self._facts()
         if facts is None:
             return
         self.restorer = self.task.factory()
+        if isinstance(self.restorer, Rungs) and self.task.mode == "live":
+            self.ladder = Ladder(self.task.deadline_ms, self.task.ladder)
         self.pipeline = Pipeline(
             self.restorer,
             gate=CaseGate(GateSettings(kinds=tuple(sorted(self.task.kinds)))),
@@ -156,14 +166,37 @@ class Engine:
             return
         picture = picture_of(packet, body)
         self.watch.stages_ms = {"decode": float(packet.note.get("decode", 0.0))}
-        result = self.pipeline.step(
-            Frame(packet.stream, packet.epoch, packet.seq, packet.capture_ns, picture)
-        )
+        frame = Frame(packet.stream, packet.epoch, packet.seq, packet.capture_ns, picture)
+        result = self._unrepaired(frame) if self._gave_up else self.pipeline.step(frame)
         restored = result.picture if result.reason is None else None
         if restored is not None and not publishable(restored):
             self._answer(packet, index, Reason.GUARD, None, result)
             return
         self._answer(packet, index, result.reason, restored, result)
+        worked = self._gave_up or "restore" in self.watch.stages_ms
+        if self.ladder is not None and worked:
+            now = time.monotonic_ns()
+            self._step(self.ladder.saw((now - packet.capture_ns) / 1e6, now))
+
+    @property
+    def _gave_up(self) -> bool:
+        """Whether no rung of the engine is quick enough just now."""
+        return (
+            self.ladder is not None
+            and isinstance(self.restorer, Rungs)
+            and self.restorer.label == RAW
+        )
+
+    def _unrepaired(self, frame: Frame) -> Result:
+        """The frame as it came, with what is seen on it."""
+        detection = self.pipeline.judge(frame).detection
+        return Result(frame, frame.picture, Provenance.RAW, Reason.LATE, detection)
+
+    def _step(self, move: Move | None) -> None:
+        if move is None or not isinstance(self.restorer, Rungs):
+            return
+        self.restorer.step_to(move.to)
+        self._say("rung", rung=self.restorer.label, why=move.why, p99_ms=round(move.p99_ms, 1))
 
     def _answer(
         self,
@@ -208,11 +241,14 @@ class Engine:
             self._say("shape", width=width, height=height, why=str(error))
             return
         self.size = (width, height)
+        if self.ladder is not None and isinstance(self.restorer, Rungs):
+            costs = [self.restorer.costs_ms[label] for label in self.restorer.labels]
+            self._step(self.ladder.begin(costs, time.monotonic_ns()))
         gc.collect()
         gc.freeze()  # a full collection over a warm engine's objects takes 0.1 s
         self._say("ready", width=width, height=height)
 
-    def _say(self, state: str, **data: str | int | bool) -> None:
+    def _say(self, state: str, **data: str | int | float | bool) -> None:
         self.control.send({"state": state, **data})
 
 

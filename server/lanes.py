@@ -185,6 +185,8 @@ class Engines:
             split=self.split,
             size=self.size,
             guard=self.controls.guard,
+            deadline_ms=self.spec.deadline_ms,
+            ladder=self.limits.ladder,
         )
 
     # what happens
@@ -220,6 +222,10 @@ class Engines:
             lane.state = "refused"
             self._say(lane, "refused", why=str(message.get("why")))
             lane.worker.retire()
+        elif state == "rung":
+            rung, why, p99 = str(message["rung"]), str(message["why"]), float(message["p99_ms"])
+            self._say(lane, "rung", rung=rung, why=why, p99_ms=p99)
+            return
         self._settle(lane)
 
     def died(self, lane: Lane, what: str, now: int) -> None:

@@ -98,8 +98,9 @@ class StreamEvent:
     name: "smoke.persistent" (level 3 for 2 s: start the evacuator), "smoke.cleared", "lens.clean"
     (fog or a splash stays: wipe the lens), "lens.cleared", "alarm.raised", "alarm.cleared",
     "bypass.on", "bypass.off", "bypass.latched", "engine.ready", "engine.changed",
-    "engine.rolled_back", "engine.down", "engine.refused", "source.lost", "source.back",
-    "stream.restarted", "invariant.violated".
+    "engine.rolled_back", "engine.down", "engine.refused", "engine.stepped" (to another rung: full,
+    half resolution, veil, raw), "source.lost", "source.back",
+    "sink.lost", "sink.back", "stream.restarted", "invariant.violated".
     """
 
     stream_id: str
@@ -174,6 +175,9 @@ class Outgoing:
     server_out_ns: int
     provenance: Provenance
     reason: Reason | None
+    trouble: str | None = None  # why a camera gives no picture now
+    sinks: tuple[SinkReport, ...] = ()
+    rung: str = ""  # of the engine's ladder: full, half, veil, raw; "" for an engine without one
     stale: bool
     card: bool
     levels: Levels

@@ -58,6 +58,7 @@ class Tally:
         self.epoch, self.seq, self.width, self.height = 0, -1, 0, 0
         self.engine, self.version, self.sha256 = spec.engine, "", ""
         self.engine_state: EngineState = "starting"
+        self.rung = ""
         self.pressed = self.latched = self.holding = False
         self.stream_down = self._engine_lost = False
         self.levels = Levels()
@@ -185,6 +186,7 @@ class Tally:
             reason=None if reason is None else Reason(str(reason)),
             age_ms=None if last is None else float(str(last.data["age_ns"])) / 1e6,
             since_last_ms=None if last is None else (now - last.at_ns) / 1e6,
+            rung=self.rung,
             fps_in=self._rate_in.value(now),
             fps_out=self._rate_out.value(now),
             levels=self.levels,
@@ -243,6 +245,15 @@ class Tally:
         if state in ("starting", "warming", "ready", "down", "refused"):
             self.engine_state = state  # type: ignore[assignment]
             self._engine_lost = state in ("down", "refused") or (
+        if state == "rung":
+            rung, self.rung = str(data.get("rung")), str(data.get("rung"))
+            step = {
+                "engine": name,
+                "to": rung,
+                "why": data.get("why"),
+                "p99_ms": data.get("p99_ms"),
+            }
+            calls.append(("engine.stepped", step))
                 self._engine_lost and state != "ready"
             )
         return calls

@@ -16,6 +16,7 @@ from fakes import FakeRestorer, brighten, flat, swap_chroma, wrong_shape
 
 from engines.picture import Colour, Picture, Rgb, Yuv420
 from engines.restorer import Analysis
+from engines.rungs import Rungs
 from server import jpeg
 from server.controls import Controls, Limits
 from server.decode_process import Shown
@@ -150,6 +151,27 @@ class CommandedRestorer(FakeRestorer):
         return brighten(picture)
 
 
+@dataclass
+class SlowRung(FakeRestorer):
+    """One rung of an engine: it is slow while its file says "slow LABEL,LABEL SECONDS"."""
+
+    path: str = ""
+    label: str = ""
+
+    def apply(
+        self, picture: Picture, analysis: Analysis | float | None = None, strength: float = 1.0
+    ) -> Picture:
+        what, *how = commanded(self.path).split()
+        if what == "slow" and self.label in how[0].split(","):
+            time.sleep(float(how[1]))
+        return brighten(picture)
+
+
+def laddered_restorer(path: str) -> Rungs:
+    networks = [(label, SlowRung(path=path, label=label)) for label in ("full", "half")]
+    return Rungs("ladder", networks, SlowRung(path=path, label="veil"))
+
+
 def commanded_restorer(path: str) -> CommandedRestorer:
     return CommandedRestorer(path=path)
 
@@ -174,6 +196,7 @@ def engines(path: Path) -> dict[str, RestorerFactory]:
     at = (str(path),)
     return {
         "fake": RestorerFactory(name="fake", make=commanded_restorer, arguments=at),
+        "ladder": RestorerFactory(name="ladder", make=laddered_restorer, arguments=at),
         "other": RestorerFactory(
             name="other", make=commanded_restorer, arguments=(f"{path}.other",), verify=verified
         ),

@@ -108,7 +108,8 @@ def environment_of(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(not value).lower()
     if value is None or isinstance(value, str):
-        return {"level": "error", "mode": "lossless", "port": "77"}.get(key, "x")
+        words = {"level": "error", "mode": "lossless", "port": "77", "provider": "cuda"}
+        return words.get(key, "x")
     return "0.5" if key == "strength" else str(type(value)(7 if value != 7 else 8))
 
 
