@@ -20,6 +20,7 @@ Kind = Literal["smoke", "fog", "splash"]
 
 BINS = 64
 LOGIT = 6.0  # evidence beyond it counts no more
+SURE = 0.15  # evidence under it, p = 0.015, is all one: another kind can press it lower still
 STEP_MAX_S = 0.2  # a longer gap between two frames counts as this
 STEP_DEFAULT_S = 0.04  # where time does not move, or jumps back
 
@@ -137,7 +138,7 @@ class CaseGate:
 
     def step(self, detection: Detection, time_ns: int) -> float:
         settings = self.settings
-        now = {k: evidence(getattr(detection, k).probability) for k in settings.kinds}
+        now = {k: max(evidence(getattr(detection, k).probability), SURE) for k in settings.kinds}
         first = not self._smooth
         gap_s = (time_ns - self._last_ns) * 1e-9
         step_s = min(gap_s, STEP_MAX_S) if not first and gap_s > 0 else STEP_DEFAULT_S

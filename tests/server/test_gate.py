@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,18 @@ def test_each_kind_has_its_own_baseline() -> None:
     gate = CaseGate()
     assert max(run(gate, [both(0.01)] * 50)) == 0.0
     assert run(gate, [both(0.2)] * 30, start=50)[-1] == 1.0
+
+
+def test_one_kind_pressed_down_by_another_does_not_hold_the_gate_open() -> None:
+    """Dense smoke makes the detector surer than ever that no splash is there."""
+
+    def pair(smoke: float, splash: float) -> Detection:
+        return replace(seen(smoke), splash=Degradation(splash, 0.0, 0))
+
+    gate = CaseGate()
+    clear = [pair(0.03, 0.02)] * 100
+    run(gate, clear + [pair(0.95, 0.0001)] * 200)
+    assert run(gate, clear, start=300)[-1] == 0.0
 
 
 def test_evidence_is_linear_in_the_logit() -> None:
