@@ -237,14 +237,6 @@ class Tally:
             calls.append((ENGINE_CALLS[state], {"engine": name, "why": data.get("why")}))
         if not data.get("active"):
             return calls
-        if state == "ready" or (state == "warming" and data.get("why") == "changed"):
-            changed = name != self.engine or data.get("why") == "changed"
-            calls.append(("engine.changed" if changed else "engine.ready", {"engine": name}))
-            self.engine = name
-            self.version, self.sha256 = str(data.get("version")), str(data.get("sha256"))
-        if state in ("starting", "warming", "ready", "down", "refused"):
-            self.engine_state = state  # type: ignore[assignment]
-            self._engine_lost = state in ("down", "refused") or (
         if state == "rung":
             rung, self.rung = str(data.get("rung")), str(data.get("rung"))
             step = {
@@ -254,6 +246,14 @@ class Tally:
                 "p99_ms": data.get("p99_ms"),
             }
             calls.append(("engine.stepped", step))
+        if state == "ready" or (state == "warming" and data.get("why") == "changed"):
+            changed = name != self.engine or data.get("why") == "changed"
+            calls.append(("engine.changed" if changed else "engine.ready", {"engine": name}))
+            self.engine = name
+            self.version, self.sha256 = str(data.get("version")), str(data.get("sha256"))
+        if state in ("starting", "warming", "ready", "down", "refused"):
+            self.engine_state = state  # type: ignore[assignment]
+            self._engine_lost = state in ("down", "refused") or (
                 self._engine_lost and state != "ready"
             )
         return calls
