@@ -73,7 +73,8 @@ class StillsSection(_Section):
 
 class LiveSection(_Section):
     """What a stream gets when it does not ask for something else. file_folders: the only folders
-    whose videos a stream may be started from over HTTP; network: rtsp:// sources are allowed."""
+    whose videos a stream may be started from over HTTP; network: rtsp:// sources and sinks
+    are allowed."""
 
     deadline_ms: Millis = 25.0
     max_age_ms: Millis = 500.0
@@ -88,13 +89,14 @@ class LiveSection(_Section):
 
 
 class StartSection(_Section):
-    """A stream that is started with the service."""
+    """A stream that is started with the service. sinks: RTSP addresses that it publishes to."""
 
     source: Annotated[str, Field(min_length=1)]
     engine: str | None = None
     deadline_ms: Millis | None = None
     strength: Share | None = None
     mode: Mode | None = None
+    sinks: tuple[str, ...] | None = None
 
 
 class EnginesSection(_Section):
@@ -103,9 +105,9 @@ class EnginesSection(_Section):
     ~/.local/share/surgiclear/engines); trusted_keys: files of public keys."""
 
     default: Annotated[str, Field(min_length=1)] = "veil"
+    provider: Backend = "cpu"
     folder: str = ""
     require_signature: bool = False
-    provider: Backend = "cpu"
     trusted_keys: tuple[Path, ...] = ()
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from engines.picture import Picture
-from server import jpeg
+from server import jpeg, redial
 from server.child import Control
 from server.controls import Limits
-from server.errors import SurgiclearError
+from server.errors import FrameTooLarge, SurgiclearError
 from server.packet import Packet, described, parts_of, picture_of
+from server.rtsp import is_rtsp
 from server.shared import Board, Slot, SlotHandle
 from server.spec import Mode
 
@@ -31,11 +32,13 @@ BEHIND_MOST_S = 0.25  # a source this far behind its own clock starts the clock 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A picture of a source. at_s: when it is due by the source's own clock, None for a live
-    source, which is due at once; again: the source has started over."""
+    source, which is due at once; again: the source has started over; taken_ns: when it was taken
+    by the monotonic clock, None for now."""
 
     picture: Picture
     at_s: float | None = None
     again: bool = False
+    taken_ns: int | None = None
 
 
 Feed = Callable[[str], Iterator[Shown]]
@@ -70,14 +73,16 @@ class Decoder:
         self.seq = 0
         self.size: tuple[int, int] | None = None
         self._start_s = 0.0
+        self._giving = False
 
     def run(self) -> None:
         if self.task.pushed is not None:
             self._take_pushed(Slot(self.task.pushed))
             return
         raw = Slot(self.task.raw)
-        for shown in self.task.feed(self.task.source):
-            if not self.seq:
+        for shown in self._source():
+            if not self._giving:
+                self._giving = True
                 self.control.send({"state": "ready"})  # it has opened and gives pictures
             self._obey()
             self._wait_until_due(shown)
@@ -85,15 +90,30 @@ class Decoder:
             if self.seq and (shown.again or size != self.size):
                 self.epoch, self.seq = self.epoch + 1, 0
             self.size = size
-            self._show(shown.picture, raw)
+            if size[0] * size[1] > self.task.limits.max_pixels:
+                raise FrameTooLarge(f"a picture of {size[0]}x{size[1]}", "set the camera to less")
+            now = time.monotonic_ns()
+            taken = now if shown.taken_ns is None else min(now, shown.taken_ns)
+            self._show(shown.picture, raw, taken)
 
-    def _show(self, picture: Picture, raw: Slot) -> None:
+    def _source(self) -> Iterator[Shown]:
+        if not is_rtsp(self.task.source):
+            return self.task.feed(self.task.source)
+        return redial.redial(self.task.feed, self.task.source, self._waiting)
+
+    def _waiting(self, why: str, patience_s: float) -> None:
+        """No picture comes, and that is known: for patience_s it is no reason to worry about us."""
+        self._giving = False
+        self._obey()
+        self.control.send({"waiting": why, "patience_s": patience_s})
+
+    def _show(self, picture: Picture, raw: Slot, taken_ns: int) -> None:
         packet = described(
             Packet(
                 stream=self.task.stream,
                 epoch=self.epoch,
                 seq=self.seq,
-                capture_ns=time.monotonic_ns(),
+                capture_ns=taken_ns,
                 width=0,
                 height=0,
                 codec="i420",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from server.errors import SourceUnreadable
 from server.events import DropReason, Event, EventKind, Scalar
 from server.frame import Provenance
 from server.mark import Mark, draw, mark_of
-from server.packet import Packet, as_bytes, parts_of, picture_of
+from server.packet import BARE, Packet, as_bytes, described, parts_of, picture_of
 from server.pair import pair
 from server.select import Choice
 from server.shared import Bytes, Slot
@@ -59,7 +59,8 @@ class Originals:
 
 
 class Egress:
-    """Lets frames leave, one after the other. outs: a slot per view; log: takes every event."""
+    """Lets frames leave, one after the other. outs: a slot per view; sinks: slots of processes
+    that send the picture on; log: takes every event."""
 
     def __init__(
         self,
@@ -70,7 +71,9 @@ class Egress:
         outs: Mapping[View, Slot],
         log: Callable[[Event], None],
         clock: Callable[[], int] = time.monotonic_ns,
+        sinks: Sequence[Slot] = (),
     ) -> None:
+        self.sinks = sinks
         self.clock = clock
         self.number = number
         self.spec = spec
@@ -101,7 +104,7 @@ class Egress:
             mark = None  # a payload that leaves as it came: the header says it
         elif mark is not None:
             draw(encoded.picture, mark)
-        encoded = self._finish(encoded)
+        ready, encoded = encoded, self._finish(encoded)
         now = self.clock()
         age = now - packet.capture_ns
         if self.spec.mode == "live" and self.controls.age_drop and age > self._age_most_ns:
@@ -117,6 +120,7 @@ class Egress:
             note=self._note(choice),
         )
         self.outs["restored"].put(head.pack(), encoded.parts)
+        self._publish(head, ready)
         kept = self.controls.original and self.originals.keep(packet, choice.arrived.body)
         self._tell(choice, head, now, encoded, stale, None if mark is None else mark.label, kept)
         self._others(choice, head, mark)
@@ -143,6 +147,7 @@ class Egress:
         )
         for view in ("restored", *self.wants):
             self.outs[view].put(head.pack(), [payload])
+        self._publish(head, Encoded("jpeg", [payload]))
         self.shown_ns = self.clock()
         self.left += 1
         self.log(Event(EventKind.CARD, now, self.number, data={"left": self.left}))
@@ -186,6 +191,19 @@ class Egress:
             payload = as_bytes(jpeg.encode(picture, self.spec.jpeg_quality))
             return Encoded("jpeg", [payload])
         return Encoded(encoded.codec, parts_of(picture))
+
+    def _publish(self, head: Packet, ready: Encoded) -> None:
+        """The very picture that leaves, before it became a JPEG; a payload that leaves as it came
+        carries no mark, and says so."""
+        if not self.sinks:
+            return
+        parts: Sequence[Bytes]
+        if ready.picture is None:
+            head, parts = replace(head, note=head.note | {BARE: True}), ready.parts
+        else:
+            head, parts = described(head, ready.picture), parts_of(ready.picture)
+        for sink in self.sinks:
+            sink.put(head.pack(), parts)
 
     def _others(self, choice: Choice, head: Packet, mark: Mark | None) -> None:
         """The other views of the same frame, for those who asked."""

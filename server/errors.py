@@ -3,6 +3,7 @@
 SurgiclearError
 ├── UserError            the user can mend it (exit 2)
 │   ├── SourceUnreadable input missing, empty, truncated or not a picture
+│   │   └── LoginRefused a camera does not accept the user and password
 │   ├── SinkUnwritable   output cannot be written
 │   ├── SettingInvalid   an option or configuration value is wrong
 │   ├── StreamUnknown    no stream has this id
@@ -39,6 +40,10 @@ class UserError(SurgiclearError):
 
 class SourceUnreadable(UserError):
     """The input is missing, empty, truncated or not what it claims to be."""
+
+
+class LoginRefused(SourceUnreadable):
+    """A camera does not accept the user and password."""
 
 
 class SinkUnwritable(UserError):

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-import av
-import av.error
-from av.video.reformatter import VideoReformatter
-
-from server.decode import DIRECT, Decoded, Decoder, colour_of, planes_of
+from server import rtsp
+from server.camera import camera
+from server.decode import Decoded, Decoder
 from server.decode_process import Shown
-from server.errors import SettingInvalid, SourceUnreadable
+from server.errors import SettingInvalid
 from server.source import Media, SourceKind, identify
 
-FILE, PHANTOM, RTSP, PUSH = "file:", "phantom:", "rtsp://", "push"
-# TCP, because a lost packet would smear over a second of picture; nothing buffered ahead
-RTSP_OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
-OPEN_S, READ_S = 10.0, 5.0  # given up after; the supervisor then starts anew
+FILE, PHANTOM, PUSH = "file:", "phantom:", "push"
 
 
 def check_source(source: str) -> None:
@@ -31,9 +26,12 @@ def check_source(source: str) -> None:
         path = source.removeprefix(FILE)
         if identify(path) is not SourceKind.VIDEO:
             raise SettingInvalid(f"{path} is no video", "a stream shows video files")
-    elif source != PUSH and not source.startswith(RTSP):
+    elif rtsp.is_rtsp(source):
+        rtsp.check(source)
+    elif source != PUSH:
         raise SettingInvalid(
-            f"unknown source {source!r}", "use file:PATH, phantom:OPTIONS, rtsp://… or push"
+            f"unknown source {rtsp.shown(source)!r}",
+            "use file:PATH, phantom:OPTIONS, rtsp://… or push",
         )
 
 
@@ -44,9 +42,9 @@ def feed(source: str) -> Iterator[Shown]:
         return _phantom(source)
     if source.startswith(FILE):
         return _file(source.removeprefix(FILE))
-    if source.startswith(RTSP):
-        return _camera(source)
-    raise SettingInvalid(f"unknown source {source!r}", "use file:, phantom: or rtsp://")
+    if rtsp.is_rtsp(source):
+        return camera(source)
+    raise SettingInvalid("unknown source", "use file:, phantom: or rtsp://")
 
 
 def _phantom(source: str) -> Iterator[Shown]:
@@ -68,35 +66,3 @@ def _file(path: str) -> Iterator[Shown]:
                 if isinstance(item, Decoded):
                     yield Shown(item.picture, item.time_ns / 1e9, again=shown == 0 and round_ > 0)
                     shown += 1
-
-
-def _camera(url: str) -> Iterator[Shown]:
-    try:
-        container = av.open(url, options=RTSP_OPTIONS, timeout=(OPEN_S, READ_S))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise SourceUnreadable("the camera does not answer", str(error)) from error
-    reformatter = VideoReformatter()
-    with container:
-        if not container.streams.video:
-            raise SourceUnreadable("the camera sends no video", "check its address")
-        video = container.streams.video[0]
-        video.codec_context.thread_type = "SLICE"  # frame threads would hold frames back
-        video.codec_context.thread_count = 1
-        packets = container.demux(video)
-        while True:
-            try:
-                frames = next(packets).decode()
-            except av.error.InvalidDataError:
-                continue  # a damaged packet: the next key frame mends the picture
-            except StopIteration:
-                return
-            except (av.error.FFmpegError, OSError) as error:
-                raise SourceUnreadable("the camera has gone", str(error)) from error
-            for frame in frames:
-                name = frame.format.name
-                colour = colour_of(
-                    int(frame.colorspace), int(frame.color_range), name, frame.height
-                )
-                if name not in DIRECT:
-                    frame = reformatter.reformat(frame, format="yuv420p", threads=1)
-                yield Shown(planes_of(frame, colour))

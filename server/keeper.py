@@ -22,6 +22,7 @@ from server.invariants import Checker
 from server.outgoing import no_signal, outgoing
 from server.packet import Packet
 from server.shared import Slot
+from server.sink_hold import SinkHold
 from server.spec import (
     Codec,
     Fate,
@@ -77,6 +78,12 @@ class Keeper:
         self._replay = Slot.create(limits.frame_bytes, f"replay {number}")
         self._asked: dict[Place, asyncio.Future[Outgoing | None]] = {}
         self._ingest = Ingest(number, spec.mode, limits) if spec.source == PUSH else None
+        self._sinks = [
+            SinkHold(
+                number, index, url, limits, controls, lost=self._sink_lost, back=self._sink_back
+            )
+            for index, url in enumerate(spec.sinks)
+        ]
         self._worker = Worker(self._launch, limits, controls, self._lost)
         self._next_factory: RestorerFactory | None = None
         self._epoch = 0  # that the stream process begins with
@@ -96,7 +103,8 @@ class Keeper:
         outs = {view: slot.handle for view, slot in self._outs.items()}
         ingest = self._ingest
         pushed = [] if ingest is None else [ingest.raw, ingest.pushed]
-        slots = [self._replay, *self._outs.values(), *pushed]
+        sinks = [sink.slot for sink in self._sinks]
+        slots = [self._replay, *self._outs.values(), *pushed, *sinks]
         return launch(
             stream.run,
             StreamTask(
@@ -112,6 +120,7 @@ class Keeper:
                 raw=None if ingest is None else ingest.raw.handle,
                 pushed=None if ingest is None else ingest.pushed.handle,
                 outs=outs,
+                sinks=tuple(slot.handle for slot in sinks),
                 replay=self._replay.handle,
             ),
             title=f"surgiclear: stream {self.number}",
@@ -140,8 +149,13 @@ class Keeper:
             if child.control.fileno() >= 0:
                 self._loop.remove_reader(child.control.fileno())
         self._abandon(DropReason.STOPPED)
+        for sink in self._sinks:
+            sink.worker.retire()
         self._worker.retire()
         await asyncio.to_thread(self._worker.reaped, 1.0)
+        for sink in self._sinks:
+            await asyncio.to_thread(sink.worker.reaped, 1.0)
+            sink.slot.close()
         for viewer in list(self.viewers):
             viewer.end()
         for slot in (self._replay, *self._outs.values()):
@@ -163,6 +177,8 @@ class Keeper:
         self._start(now)
         self._watchdog(now)
         self._show_card(now)
+        for sink in self._sinks:
+            sink.tick(now)
         for call in self.tally.alarm_calls(now):
             self._call(call)
 
@@ -220,6 +236,13 @@ class Keeper:
     def _lost(self, what: str, wait_s: float) -> None:
         self._log(EventKind.FAULT, hop="stream", what=what)
         self._log(EventKind.RESTART, hop="stream", wait_s=wait_s)
+
+    def _sink_lost(self, index: int, why: str) -> None:
+        self._log(EventKind.FAULT, hop="sink", what=why, sink=index)
+        self._call(("sink.lost", {"sink": index, "why": why}))
+
+    def _sink_back(self, index: int) -> None:
+        self._call(("sink.back", {"sink": index}))
 
     # what it hears
 
@@ -306,7 +329,8 @@ class Keeper:
     # what it is asked
 
     def state(self) -> StreamState:
-        return self.tally.state(time.monotonic_ns())
+        state = self.tally.state(time.monotonic_ns())
+        return replace(state, sinks=tuple(sink.report() for sink in self._sinks))
 
     async def push(
         self,

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 
+from server import rtsp
 from server.controls import Controls, Limits
 from server.decode_process import Feed
 from server.engine_process import EngineFacts, RestorerFactory
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_S = 2.0
 WATCH_MOST = 1000  # events that a watcher may be behind
 NUMBERS = 2**32
+SINKS_MOST = 4
 
 
 class Watch:
@@ -284,6 +286,10 @@ class StreamManager:
 def check_spec(spec: StreamSpec) -> None:
     """Raises SettingInvalid."""
     check_source(spec.source)
+    if len(spec.sinks) > SINKS_MOST or len(set(spec.sinks)) < len(spec.sinks):
+        raise SettingInvalid(f"{len(spec.sinks)} sinks", f"use up to {SINKS_MOST}, all different")
+    for sink in spec.sinks:
+        rtsp.check(sink)
     for name, value, low, high in (
         ("deadline_ms", spec.deadline_ms, 1.0, 1000.0),
         ("max_age_ms", spec.max_age_ms, 10.0, 10_000.0),

@@ -65,6 +65,14 @@ class StreamCollector(Collector):
         engines = GaugeMetricFamily(
             name + "engine", "1 for the engine in use", labels=["stream", "engine", "state"]
         )
+        sinks_up = GaugeMetricFamily(
+            name + "sink_up", "1 while an RTSP sink sends", labels=["stream", "sink"]
+        )
+        sinks = CounterMetricFamily(
+            name + "sink_frames",
+            "Frames to an RTSP sink by fate",
+            labels=["stream", "sink", "fate"],
+        )
         single = {
             key: GaugeMetricFamily(name + key, text, labels=["stream"])
             for key, text in (
@@ -95,6 +103,10 @@ class StreamCollector(Collector):
             for alarm in get_args(Alarm):
                 alarms.add_metric([who, alarm], alarm in state.alarms)
             engines.add_metric([who, state.engine, state.engine_state], 1)
+            for index, sink in enumerate(state.sinks):
+                sinks_up.add_metric([who, str(index)], float(sink.state == "up"))
+                for fate, count in {"sent": sink.sent, **sink.dropped}.items():
+                    sinks.add_metric([who, str(index), fate], count)
             if state.age_ms is not None:
                 single["age_seconds"].add_metric([who], state.age_ms / 1000)
             if state.since_last_ms is not None:
@@ -102,6 +114,7 @@ class StreamCollector(Collector):
             for key in ("fps_in", "fps_out", "bypass", "latched", "clean_lens"):
                 single[key].add_metric([who], float(getattr(state, key)))
         yield from (frames, drops, raw, restarts, violations, levels, alarms, engines)
+        yield from (sinks_up, sinks)
         yield from single.values()
 
 

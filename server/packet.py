@@ -18,6 +18,7 @@ from server.spec import CODEC_NUMBER, Codec
 HEAD = struct.Struct("<IQQqQQqIIBBBxHHI")
 MATRICES: tuple[Matrix, ...] = ("bt601", "bt709")
 CODECS: dict[int, Codec] = {number: codec for codec, number in CODEC_NUMBER.items()}
+BARE = "bare"  # note: the payload left as it came, with no mark in its pixels
 JFIF = Colour("bt601", full_range=True)  # JFIF 1.02: BT.601, full range
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from server import jpeg
 from server.decode_process import Shown
 from server.errors import SourceUnreadable
-from server.feed import FILE, PHANTOM, RTSP, feed
+from server.feed import FILE, PHANTOM, feed
+from server.rtsp import SCHEMES as RTSP_SCHEMES
 from surgiclear_client import AsyncClient, Dropped, Frame
 from surgiclear_client.session import Want
 
@@ -83,7 +84,7 @@ def stills(
 ) -> Iterator[Still]:
     """The frames of a file, "phantom:" or "rtsp://" as JPEG. Ends after one round unless `loop`,
     and after `seconds`. Raises SettingInvalid or SourceUnreadable."""
-    named = source if source.startswith((FILE, PHANTOM, RTSP)) else f"{FILE}{source}"
+    named = source if source.startswith((FILE, PHANTOM, *RTSP_SCHEMES)) else f"{FILE}{source}"
     if named.startswith(FILE) and not Path(named.removeprefix(FILE)).is_file():
         raise SourceUnreadable(f"there is no file {named.removeprefix(FILE)}")
     offset_s = last_s = 0.0

@@ -13,19 +13,22 @@ from server.child import Child, launch
 from server.controls import Controls, Limits
 from server.decode_process import DecodeTask, Feed
 from server.packet import Packet, raw_bytes
+from server.rtsp import is_rtsp
 from server.shared import Board, Item, Slot
 from server.spec import StreamSpec
 from server.supervise import Worker
 
 EPOCH_MOST, SEQ_MOST = 2**20, 2**40  # beyond these a decoder is not believed
 AGE_MOST_NS = 60 * 10**9
+PATIENCE_MOST_S, WORDS_MOST = 30.0, 200
 
 
 class Reader:
     """pushed: the slot that pushed frames come by, None for a source of its own; epoch: the newest.
 
-    lost: is told (hop, what, wait in s) of each loss; fault: what the decoder says went wrong;
-    unreadable: the place of a frame that it could not read.
+    lost: is told (hop, what, wait in s) of each loss; fault: (hop, what) that went wrong; back:
+    after how many seconds a camera gives pictures again; unreadable: the place of a frame that the
+    decoder could not read.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class Reader:
         epoch: int,
         *,
         lost: Callable[[str, str, float], None],
-        fault: Callable[[str], None],
+        fault: Callable[[str, str], None],
+        back: Callable[[float], None],
         unreadable: Callable[[tuple[int, int]], None],
     ) -> None:
         self.number, self.spec, self.feed = number, spec, feed
@@ -50,8 +54,13 @@ class Reader:
         self.raw, self.pushed, self.lanes, self.board = raw, pushed, lanes, board
         self.epoch = epoch
         self.seen_ns = 0  # of the last raw frame, or of the decoder's first word
-        self._fault, self._unreadable = fault, unreadable
+        self._fault, self._back, self._unreadable = fault, back, unreadable
         self._decoding = False
+        self._camera = is_rtsp(spec.source)
+        self._patience_s = limits.source_timeout_s
+        self._trouble_told = ""  # why a camera gives no picture
+        self._down_ns: int | None = None  # since when
+        self._given = False  # a camera has given pictures
         self._behind_ns: int | None = None
         self.worker = Worker(
             self._launch, limits, controls, lambda what, wait_s: lost("decode", what, wait_s)
@@ -64,6 +73,8 @@ class Reader:
             self._decoding, self._behind_ns = False, None
         what = self._trouble(now)
         if what is not None and self.controls.restart:
+            if self._camera:
+                self._down(what, now)
             self.worker.lost(what, now)
 
     def take(self, now: int) -> tuple[Packet, Item] | None:
@@ -109,12 +120,32 @@ class Reader:
     def _message(self, message: dict[str, Any], now: int) -> None:
         if message.get("state") == "ready":
             self._decoding, self.seen_ns = True, now
+            self._patience_s = self.limits.source_timeout_s
+            if self._camera:
+                self._up(now)
         if "unreadable" in message:
             epoch, seq = message["unreadable"]
-            self._fault(str(message.get("why", "")))
+            self._fault("decode", str(message.get("why", "")))
             self._unreadable((int(epoch), int(seq)))
         if "failed" in message:
-            self._fault(str(message["failed"]))
+            self._fault("decode", str(message["failed"]))
+        if "waiting" in message and self._camera:
+            self._decoding, self.seen_ns = True, now
+            self._patience_s = min(float(message["patience_s"]), PATIENCE_MOST_S)
+            self._down(str(message["waiting"])[:WORDS_MOST], now)
+
+    def _down(self, why: str, now: int) -> None:
+        """A camera gives no picture; each reason is told once."""
+        if self._down_ns is None and (why or self._given):
+            self._down_ns = now
+        if why and why != self._trouble_told:
+            self._trouble_told = why
+            self._fault("source", why)
+
+    def _up(self, now: int) -> None:
+        if self._down_ns is not None and self._given:
+            self._back((now - self._down_ns) / 1e9)
+        self._down_ns, self._trouble_told, self._given = None, "", True
 
     def _trouble(self, now: int) -> str | None:
         """What is wrong with it: it does not start, a source gives nothing, or a pushed frame
@@ -126,7 +157,7 @@ class Reader:
             slow = now - self.worker.started_ns > limits.start_timeout_s * 1e9
             return "did not start in time" if slow else None
         if self.pushed is None:
-            stalled = live and now - self.seen_ns > limits.source_timeout_s * 1e9
+            stalled = live and now - self.seen_ns > self._patience_s * 1e9
             return "the source has stalled" if stalled else None
         if self.pushed.taken >= self.pushed.published or not live:
             self._behind_ns = None

@@ -79,7 +79,8 @@ class Levels:
 class StreamSpec:
     """source: "file:PATH" (looped at its own rate), "phantom:OPTIONS", "push" (frames come by
     StreamManager.push) or "rtsp://HOST/PATH"; deadline_ms: from ingest to the choice between
-    restored and raw; max_age_ms: older frames are dropped in live mode; strength: 0-1."""
+    restored and raw; max_age_ms: older frames are dropped in live mode; strength: 0-1; sinks:
+    RTSP addresses that the picture is published to."""
 
     source: str
     engine: str
@@ -89,6 +90,7 @@ class StreamSpec:
     strength: float = 1.0
     kinds: frozenset[Kind] = frozenset({"smoke", "fog", "splash"})
     jpeg_quality: int = 90
+    sinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,24 @@ class TimelinePoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SinkReport:
+    """One RTSP sink. url: without user and password; why: it does not send; frames: that left the
+    stream while it was there, each of which is sent, dropped or under_way; dropped: DOWN (no
+    connection), BEHIND (the network was too slow), UNREADABLE (a broken JPEG); connections: made
+    so far; restarts: of its process."""
+
+    url: str
+    state: Literal["connecting", "up", "down"]
+    why: str | None
+    frames: int
+    sent: int
+    dropped: dict[str, int]
+    under_way: int
+    connections: int
+    restarts: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StreamState:
     """One stream at one moment. Ages in ms, None before the first frame."""
 
@@ -145,7 +165,7 @@ class StreamState:
     restored: int
     raw: dict[str, int]  # by Reason
     drops: dict[str, int]  # by DropReason
-    restarts: dict[str, int]  # "engine", "decode", "stream"
+    restarts: dict[str, int]  # "engine", "decode", "stream", "source" (connections made anew)
     violations: dict[str, int]  # by invariant, "I1".."I14"
     alarms: tuple[Alarm, ...]
     bypass: bool  # a person asked for raw
@@ -155,6 +175,9 @@ class StreamState:
     clean_lens: bool  # fog or a splash stays: call for a clean
     timeline: tuple[TimelinePoint, ...]
     events: tuple[StreamEvent, ...]
+    trouble: str | None = None  # why a camera gives no picture now
+    sinks: tuple[SinkReport, ...] = ()
+    rung: str = ""  # of the engine's ladder: full, half, veil, raw; "" for an engine without one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,9 +198,6 @@ class Outgoing:
     server_out_ns: int
     provenance: Provenance
     reason: Reason | None
-    trouble: str | None = None  # why a camera gives no picture now
-    sinks: tuple[SinkReport, ...] = ()
-    rung: str = ""  # of the engine's ladder: full, half, veil, raw; "" for an engine without one
     stale: bool
     card: bool
     levels: Levels

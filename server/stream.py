@@ -41,8 +41,8 @@ TURN_MOST_S = 0.25  # supervision looks round at least this often
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamTask:
     """What a stream process is started with. raw, pushed: slots that the manager fills, for a
-    push stream; outs, replay: slots that it reads; epoch: the first to use; pressed, latched: the
-    state of the bypass that a predecessor left."""
+    push stream; outs, replay: slots that it reads; sinks: slots that sink processes read; epoch:
+    the first to use; pressed, latched: the state of the bypass that a predecessor left."""
 
     number: int
     spec: StreamSpec
@@ -56,6 +56,7 @@ class StreamTask:
     raw: SlotHandle | None
     pushed: SlotHandle | None
     outs: dict[View, SlotHandle]
+    sinks: tuple[SlotHandle, ...]
     replay: SlotHandle
 
 
@@ -79,7 +80,8 @@ class Stream:
             self.side.tell,
         )
         outs = {view: Slot(handle) for view, handle in task.outs.items()}
-        self.egress = Egress(task.number, spec, limits, controls, outs, self.side.tell)
+        sinks = [Slot(handle) for handle in task.sinks]
+        self.egress = Egress(task.number, spec, limits, controls, outs, self.side.tell, sinks=sinks)
         self.replay = Slot(task.replay)
         self.raw = Slot.create(limits.frame_bytes, "raw") if task.raw is None else Slot(task.raw)
         self.board = Board.create()
@@ -106,7 +108,8 @@ class Stream:
             self.board,
             task.epoch,
             lost=self._lost,
-            fault=lambda what: self._log(EventKind.FAULT, hop="decode", what=what),
+            fault=lambda hop, what: self._log(EventKind.FAULT, hop=hop, what=what),
+            back=lambda wait_s: self._log(EventKind.RESTART, hop="source", wait_s=wait_s),
             unreadable=self._unreadable,
         )
         self._terminate_fd, self._terminate = end_on_terminate()

@@ -64,6 +64,8 @@ class Tally:
         self.levels = Levels()
         self._last: Event | None = None  # EMIT
         self._card = self._source_lost = False
+        self.trouble: str | None = None  # why a camera gives no picture
+        self._epoch_out = -1
         self._rate_in, self._rate_out = Rate(), Rate()
         self._violated_ns: int | None = None
         self._alarms: frozenset[Alarm] = frozenset()
@@ -87,7 +89,7 @@ class Tally:
                 self.frames_in += count if data.get("hop") == "raw" else 0  # never seen before
             case EventKind.CARD:
                 if not self._card:
-                    calls.append(("source.lost", {}))
+                    calls.append(("source.lost", {"why": self.trouble}))
                 self._card = True
             case EventKind.ENGINE:
                 calls += self._engine(event)
@@ -104,6 +106,8 @@ class Tally:
                 self.restarts[str(data.get("hop"))] += 1
                 if data.get("hop") == "stream":
                     calls.append(("stream.restarted", {}))
+            case EventKind.FAULT if data.get("hop") == "source":
+                self.trouble = str(data.get("what"))
             case _:
                 pass
         return calls
@@ -182,11 +186,11 @@ class Tally:
             engine_version=self.version,
             engine_sha256=self.sha256,
             engine_state=self.engine_state,
+            rung=self.rung,
             provenance=None if last is None else Provenance(str(last.data["provenance"])),
             reason=None if reason is None else Reason(str(reason)),
             age_ms=None if last is None else float(str(last.data["age_ns"])) / 1e6,
             since_last_ms=None if last is None else (now - last.at_ns) / 1e6,
-            rung=self.rung,
             fps_in=self._rate_in.value(now),
             fps_out=self._rate_out.value(now),
             levels=self.levels,
@@ -205,6 +209,7 @@ class Tally:
             clean_lens=self.timeline.clean_lens,
             timeline=tuple(self.timeline.points),
             events=tuple(self.events),
+            trouble=self.trouble,
         )
 
     def told(self, name: str, data: dict[str, str | int | float | bool | None]) -> StreamEvent:
@@ -219,6 +224,9 @@ class Tally:
         self._last = event
         self.frames_out += 1
         self._rate_out.add(event.at_ns)
+        if event.epoch > self._epoch_out:
+            self.trouble = None  # the picture of a new connection
+        self._epoch_out = event.epoch
         self.epoch, self.seq = event.epoch, event.seq
         self.width = int(str(event.data.get("width", 0)))
         self.height = int(str(event.data.get("height", 0)))

@@ -50,6 +50,11 @@ def health_of(service: Service) -> Health:
         if state.engine_state in ("down", "refused"):
             problems.append(Trouble(stream=state.number, what=f"engine {state.engine_state}"))
         problems += [
+            Trouble(stream=state.number, what=f"sink {index} {sink.state}")
+            for index, sink in enumerate(state.sinks)
+            if sink.state == "down"
+        ]
+        problems += [
             Trouble(stream=state.number, what=f"alarm {alarm}")
             for alarm in state.alarms
             if alarm in ("STREAM_DOWN", "INVARIANT")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,17 +9,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from server import rtsp
 from server.admission import Credentials, needs, peer_of, token_of
 from server.auth import Action
 from server.config import LiveSection, StartSection
 from server.errors import SettingInvalid
+from server.manager import SINKS_MOST
 from server.problems import documented
 from server.service import Service
 from server.spec import Kind, Mode, SnapshotView, StreamSpec, StreamState
 
-FILE, NETWORK, PUSH = "file:", "rtsp://", "push"
-USERINFO = re.compile(r"(?<=://)[^/@]*@")
-QUERY = re.compile(r"\?.*")
+FILE, PUSH = "file:", "push"
 
 
 class _Body(BaseModel):
@@ -45,6 +44,13 @@ class Start(_Body):
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     kinds: list[Kind] | None = None
     jpeg_quality: Annotated[int, Field(ge=10, le=100)] | None = None
+    sinks: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=2000)]],
+            Field(max_length=SINKS_MOST, examples=[["rtsp://10.0.0.9/or3"]]),
+        ]
+        | None
+    ) = None
 
 
 class Bypass(_Body):
@@ -70,14 +76,14 @@ def shown_source(source: str) -> str:
     """The source without what others need not know: folders, user and password, query."""
     if source.startswith(FILE):
         return FILE + Path(source.removeprefix(FILE)).name
-    return QUERY.sub("", USERINFO.sub("", source)) if "://" in source else source
+    return rtsp.shown(source) if "://" in source else source
 
 
 def checked_source(source: str, live: LiveSection) -> str:
     """The source as a stream may be started with it over HTTP. Raises SettingInvalid."""
     if source == PUSH:
         raise SettingInvalid("a pushed stream begins with its socket", "connect to /v1/stream")
-    if source.startswith(NETWORK) and not live.network:
+    if rtsp.is_rtsp(source) and not live.network:
         raise SettingInvalid("network sources are switched off", "see live.network")
     if not source.startswith(FILE):
         return source
@@ -98,6 +104,8 @@ def spec_of(
     """The stream that is asked for. source: instead of the wish's own."""
     live = service.config.live
     given: dict[str, Any] = {k: v for k, v in wish.model_dump().items() if v is not None}
+    if "sinks" in given:
+        given["sinks"] = tuple(given["sinks"])
     if "kinds" in given:
         given["kinds"] = frozenset(given["kinds"])
     base = StreamSpec(
@@ -122,7 +130,11 @@ def router(service: Service) -> APIRouter:
     def report(stream_id: str) -> StreamReport:
         state = manager.state(stream_id)
         values = {f.name: getattr(state, f.name) for f in fields(state)}
-        values["spec"] = replace(state.spec, source=shown_source(state.spec.source))
+        values["spec"] = replace(
+            state.spec,
+            source=shown_source(state.spec.source),
+            sinks=tuple(map(rtsp.shown, state.spec.sinks)),
+        )
         return StreamReport(**values, now_ns=service.clock_ns())
 
     @routes.get("/v1/streams", dependencies=see, responses=documented(401, 403))
@@ -139,6 +151,8 @@ def router(service: Service) -> APIRouter:
     async def start(wish: Start) -> StreamReport:
         """Starts a stream. The picture is raw until its engine is warm."""
         source = checked_source(wish.source, service.config.live)
+        if wish.sinks and not service.config.live.network:
+            raise SettingInvalid("network sinks are switched off", "see live.network")
         stream_id = await manager.start(spec_of(wish, service, source=source))
         service.log.info("stream started", stream=manager.number(stream_id))
         return report(stream_id)

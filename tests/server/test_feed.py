@@ -52,13 +52,18 @@ def test_a_phantom_is_endless_and_timed() -> None:
     assert (shown[0].picture.width, shown[0].picture.height) == (64, 64)
 
 
-@pytest.mark.parametrize("source", ["http://x/y", "clip.mp4", "", "phantom:?size=big", "pushed"])
+@pytest.mark.parametrize(
+    "source",
+    ["http://x/y", "clip.mp4", "", "phantom:?size=big", "pushed", "rtsp://", "rtsp://h:0/x"],
+)
 def test_an_unknown_source_is_refused_at_once(source: str) -> None:
     with pytest.raises(SettingInvalid):
         check_source(source)
 
 
-@pytest.mark.parametrize("source", ["push", "rtsp://camera/1", "phantom:"])
+@pytest.mark.parametrize(
+    "source", ["push", "rtsp://camera/1", "rtsps://u:p@camera:322/1", "phantom:"]
+)
 def test_a_known_one_is_not(source: str) -> None:
     check_source(source)
 
@@ -79,5 +84,5 @@ def test_a_missing_file_and_a_dead_camera_are_named(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(SourceUnreadable, match="does not answer"):
+    with pytest.raises(SourceUnreadable, match="refuses the connection"):
         next(feed(f"rtsp://127.0.0.1:{port}/x"))

@@ -46,6 +46,7 @@ class Bench:
         self.epochs: list[int] = []
         self.lost: list[str] = []
         self.faults: list[str] = []
+        self.outages: list[float] = []
         self.unread: list[tuple[int, int]] = []
         self.now = 10 * S
         self.reader = Reader(
@@ -60,7 +61,8 @@ class Bench:
             self.board,
             3,
             lost=lambda hop, what, wait_s: self.lost.append(what),
-            fault=self.faults.append,
+            fault=lambda hop, what: self.faults.append(what),
+            back=self.outages.append,
             unreadable=self.unread.append,
         )
 
