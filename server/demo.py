@@ -199,29 +199,27 @@ def _sheet(path: Path, pairs: list[tuple[bytes, Frame]]) -> None:
 
 
 def _quality(recorder: Recorder, frames: list[Still]) -> dict[str, dict[str, float]]:
-    """PSNR of the restored answers and of their inputs to the truth, by kind."""
+    """PSNR of the answers, restored or raw, and of their inputs to the truth, by kind and level."""
     feed = Feed(parse(SAMPLE))
     scores: dict[str, list[tuple[float, float]]] = {}
     number = {id(still.jpeg): n for n, still in enumerate(frames)}  # a skipped frame has no seq
     for seq in sorted(recorder.got)[::JUDGED_EVERY]:
         answer = recorder.got[seq]
-        if not answer.restored:
-            continue
         truth = feed.frame(number[id(recorder.sent[seq])])
         found = truth.detection
         levels = {"smoke": found.smoke.level, "fog": found.fog.level, "splash": found.splash.level}
         kind = max(levels, key=lambda k: levels[k])
         clear = jpeg.to_rgb(truth.truth).pixels
-        scores.setdefault(kind if levels[kind] else "clear", []).append(
+        scores.setdefault(f"{kind} {levels[kind]}" if levels[kind] else "clear", []).append(
             (psnr(_shown(recorder.sent[seq]), clear), psnr(_shown(answer.payload), clear))
         )
     return {
-        kind: {
+        group: {
             "frames": len(values),
             "input_psnr": round(float(np.mean([v[0] for v in values])), 2),
-            "restored_psnr": round(float(np.mean([v[1] for v in values])), 2),
+            "answer_psnr": round(float(np.mean([v[1] for v in values])), 2),
         }
-        for kind, values in sorted(scores.items())
+        for group, values in sorted(scores.items())
     }
 
 
@@ -263,10 +261,10 @@ def _table(report: dict[str, Any], out: Path) -> str:
         f"added latency ms  p50 {added['p50']:g}  p95 {added['p95']:g}  p99 {added['p99']:g}  "
         f"max {added['max']:g}   (load {report['load_1min']:g} on {report['cores']} cores)",
     ]
-    for kind, q in (report["quality_psnr_db"] or {}).items():
+    for group, q in (report["quality_psnr_db"] or {}).items():
         lines.append(
-            f"{kind:<18s}PSNR to the truth: input {q['input_psnr']:.2f} dB, "
-            f"restored {q['restored_psnr']:.2f} dB ({q['frames']:.0f} frames judged)"
+            f"{group:<18s}PSNR to the truth: input {q['input_psnr']:.2f} dB, "
+            f"answer {q['answer_psnr']:.2f} dB ({q['frames']:.0f} frames judged)"
         )
     lines.append(f"look at           {out / 'before-after.png'}, {out / 'before-after.mp4'}")
     lines.append("Research software, not a cleared medical device.")
