@@ -23,6 +23,9 @@ def test_the_demo_leaves_a_film_a_picture_and_a_report(
     assert report["lost"] == 0 and report["answered"] == report["sent"]
     assert report["sent"] + report["skipped"] == 60
     assert report["restored"] + sum(report["raw"].values()) <= report["answered"]
+    judged = report["quality_psnr_db"]
+    assert "clear" in judged and any(group.startswith("smoke ") for group in judged)
+    assert sum(group["frames"] for group in judged.values()) == len(range(0, report["answered"], 5))
     assert "not a cleared medical device" in table and "streamed 60 of 60 frames" in said
     picture = cv2.imread(str(tmp_path / "out" / "before-after.png"))
     assert picture is not None and picture.shape[1] == 2 * demo.ROW_WIDTH
