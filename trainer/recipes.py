@@ -90,6 +90,12 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 }
 
 
+def lineage(name: str) -> tuple[str, ...]:
+    """The runs that lead to a recipe's weights, its own last."""
+    start = RECIPES[name]().start
+    return (name,) if start is None else (*lineage(start), name)
+
+
 def judged_by(scene: str) -> str:
     """The fold that never saw a scene."""
     for number, scenes in enumerate(FOLDS):

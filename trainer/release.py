@@ -16,7 +16,7 @@ from engines.veil import VeilRestorer
 from models.veil import Veil
 from trainer.calibrate import presence_offset
 from trainer.publish import OUTPUTS, publish_veil
-from trainer.recipes import FOLDS, judged_by
+from trainer.recipes import FOLDS, judged_by, lineage
 from trainer.report import report
 from trainer.run import trained
 
@@ -75,10 +75,10 @@ def release(
     # kept whatever becomes of the bundle: a gate that fails must not cost its own evidence
     (runs / "report.json").write_text(json.dumps(figures, indent=1) + "\n")
     (runs / "report.txt").write_text(text + "\n")
-    command = (
-        "surgiclear train veil-synthetic && surgiclear train veil && "
-        + " && ".join(f"surgiclear train veil-fold{n}" for n in range(len(FOLDS)))
-        + f" && surgiclear publish runs {folder.name} --version {version}"
+    runs_made = [*lineage("veil"), *(f"veil-fold{n}" for n in range(len(FOLDS)))]
+    command = " && ".join(
+        [f"surgiclear train {name}" for name in runs_made]
+        + [f"surgiclear publish runs {folder.name} --version {version}"]
     )
     clear = figures["clear_frames"]
     plain, own = figures["real"], shipped.name
