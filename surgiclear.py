@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
+from engines.engine import Backend
 from engines.errors import EngineError
 from engines.verbs import app as engines_app
 from server import verbs
 from server.errors import Failure, SettingInvalid, SurgiclearError
 
 app = typer.Typer(
+Word = TypeVar("Word", bound=str)
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -50,6 +52,9 @@ def restore(
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Take what can be read of a damaged video.")
     ] = False,
+    provider: Annotated[
+        Backend, typer.Option(help="What runs a full-frame engine; veil runs on the CPU.")
+    ] = "cpu",
 ) -> int:
     """Restore a recording, a picture or a folder of pictures."""
     from rich.console import Console
@@ -63,7 +68,9 @@ def restore(
         encoder=encoder, salvage=salvage,
     )  # fmt: skip
     with ended_by_signals() as ending:
-        done = run(order, lambda: choose(engine), Console(stderr=True), report, ending)
+        done = run(
+            order, lambda: choose(engine, provider=provider), Console(stderr=True), report, ending
+        )
     for note in done.notes:
         typer.echo(f"surgiclear: note: {note}", err=True)
     for failure in done.failed:
@@ -127,6 +134,15 @@ def _data(given: Path | None) -> Path:
 @contextlib.contextmanager
 def _training() -> Iterator[None]:
     """The trainer's own errors, and a missing extra, as one line."""
+def _words(text: str, known: Iterable[Word]) -> list[Word]:
+    """The words of a comma-separated list. Raises SettingInvalid for one that is not known."""
+    table = {str(word): word for word in known}
+    for word in (asked := [word.strip() for word in text.split(",") if word.strip()]):
+        if word not in table:
+            raise SettingInvalid(f"{word!r} is not known", f"choose among {', '.join(table)}")
+    return [table[word] for word in asked]
+
+
     try:
         yield
     except ModuleNotFoundError as error:
@@ -249,23 +265,51 @@ def bench_quality(
 @bench_app.command("speed")
 def bench_speed(
     video: Annotated[Path | None, typer.Argument(help="H.264 clip; made when not given.")] = None,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of a made clip.")] = "1280x720",
-    seconds: Annotated[float, typer.Option(help="Length of a made clip.")] = 10.0,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT: of a made clip (1280x720), of the engine.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Of a made clip; at most, for an engine.")] = 10.0,
     engine: Annotated[str | None, typer.Option(help="A bundle's name or path.")] = None,
     rounds: Annotated[int, typer.Option(help="Bare and restored runs, in turn.")] = 3,
     encoder: Annotated[str | None, typer.Option(help="As of restore.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
-    """Frames a second and CPU time, beside the same clip merely transcoded."""
+    """Frames a second and CPU time beside the bare transcode; or one engine with its roofline."""
+    provider: Annotated[
+        str, typer.Option(help="Measure a full-frame engine alone, in these run times (commas).")
+    ] = "",
+    against: Annotated[
+        str, typer.Option(help="The same network in torch beside it: eager, compile (commas).")
+    ] = "",
+    runs: Annotated[int, typer.Option(min=3, help="Of an engine alone, at most.")] = 100,
     from rich.console import Console
 
     from server.choose import choose
     from server.restore import ended_by_signals
     from server.speed import bench
+    if provider or against:
+        from engines.contest import EAGER, contest
+        from engines.engine import BACKENDS
+        from engines.store import Store
+        from engines.verbs import sides
+
+        if engine is None:
+            raise SettingInvalid("no engine is named", "give --engine with --provider")
+        sheet = contest(
+            Store().find(engine), _words(provider or "cpu", BACKENDS), _words(against, EAGER),
+            size=sides(size) if size else None, runs=runs, seconds=seconds,
+            progress=lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+        if json_file is not None:
+            json_file.write_bytes(sheet.to_json())
+        console = Console()
+        (console if console.is_terminal else Console(width=200)).print(sheet.table())
+        return
+
 
     with ended_by_signals():
         speed = bench(
-            lambda: choose(engine), Console(stderr=True), video=video, size=size,
+            lambda: choose(engine), Console(stderr=True), video=video, size=size or "1280x720",
             seconds=seconds, rounds=rounds, encoder=encoder, json_file=json_file,
         )  # fmt: skip
     typer.echo("\n".join(speed.lines()))

@@ -29,14 +29,17 @@ class Gpu:
 
 
 class Device(Protocol):
-    """One GPU. Copies and launches are queued on a stream and return at once."""
+    """One GPU. Copies and launches are queued on a stream and return at once. elapsed_ms: between
+    two timed events that have passed; used_bytes: of its memory, by everybody."""
 
     @property
     def gpu(self) -> Gpu: ...
     def allocate(self, size: int) -> int: ...
     def pinned(self, size: int) -> Bytes: ...
     def stream(self) -> int: ...
-    def event(self) -> int: ...
+    def event(self, *, timed: bool = False) -> int: ...
+    def elapsed_ms(self, start: int, stop: int) -> float: ...
+    def used_bytes(self) -> int: ...
     def upload(self, address: int, host: Bytes, stream: int) -> None: ...
     def download(self, host: Bytes, address: int, stream: int) -> None: ...
     def mark(self, event: int, stream: int) -> None: ...
@@ -84,7 +87,7 @@ class Cuda:
         status, *values = getattr(self._rt, name)(*arguments)
         if int(status) != 0:
             raise RunFailed(f"{name}: {getattr(status, 'name', status)}")
-        return values[0] if values else None
+        return values[0] if len(values) == 1 else tuple(values) or None
 
     def allocate(self, size: int) -> int:
         self._memory.append(int(self._call("cudaMalloc", size)))
@@ -99,9 +102,17 @@ class Cuda:
         self._streams.append(int(self._call("cudaStreamCreateWithFlags", 1)))  # non-blocking
         return self._streams[-1]
 
-    def event(self) -> int:
-        self._events.append(int(self._call("cudaEventCreateWithFlags", 2)))  # no timing
+    def event(self, *, timed: bool = False) -> int:
+        flags = 0 if timed else 2  # cudaEventDisableTiming
+        self._events.append(int(self._call("cudaEventCreateWithFlags", flags)))
         return self._events[-1]
+
+    def elapsed_ms(self, start: int, stop: int) -> float:
+        return float(self._call("cudaEventElapsedTime", start, stop))
+
+    def used_bytes(self) -> int:
+        free, total = self._call("cudaMemGetInfo")
+        return int(total) - int(free)
 
     def upload(self, address: int, host: Bytes, stream: int) -> None:
         kind = self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice

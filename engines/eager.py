@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -12,15 +12,28 @@ from torch import nn
 from engines.engine import Array, Info
 from engines.errors import BackendMissing, FeedsWrong, RunFailed
 from engines.export import FRAME, RESTORED, Deployed
+from models.tiled import Tiling, restore
 
 Precision = Literal["fp32", "fp16", "bf16"]
 SHORT = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+class Roomy(nn.Module):
+    """A network over whole pictures where memory allows, else over tiles: b 3 h w -> b 3 h w."""
+
+    def __init__(self, net: nn.Module, tiling: Tiling | None) -> None:
+        super().__init__()
+        self.net, self.tiling = net, tiling
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return restore(self.net, x, self.tiling)
+
+
 class Eager:
     """A network in torch: uint8 b h w 3 in and out, as an exported bundle.
 
-    precision: fp16 and bf16 by autocast. Raises BackendMissing where torch sees no such device.
+    precision: fp16 and bf16 by autocast; tiling: None for whole pictures, and for tiles only
+    where memory runs out. Raises BackendMissing where torch sees no such device.
     """
 
     def __init__(
@@ -31,16 +44,18 @@ class Eager:
         device: str = "cpu",
         precision: Precision = "fp32",
         compiled: bool = False,
+        tiling: Tiling | None = None,
     ) -> None:
+        if compiled:
+            net.compile()
         try:
-            self._net: nn.Module = Deployed(net).eval().to(device)
+            self._net: nn.Module = Deployed(Roomy(net, tiling)).eval().to(device)
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise BackendMissing(
                 f"torch cannot use {device}: {str(error).splitlines()[0]}", "use --device cpu"
             ) from error
-        if compiled:
-            self._net.compile()
         self._device, self._precision = torch.device(device), precision
+        self.device_ms: float | None = None  # what a GPU took for the last frame
         how = f"{precision}{', compiled' if compiled else ''}"
         self.info = Info(
             name=name,
@@ -62,10 +77,22 @@ class Eager:
             raise FeedsWrong(f"inputs {sorted(feeds)}", f"give {FRAME}: uint8 b h w 3")
         try:
             with torch.inference_mode(), self._casts():
-                restored = self._net(torch.from_numpy(frame).to(self._device))
+                placed = torch.from_numpy(frame).to(self._device)
+                restored = self._timed(placed) if self._device.type == "cuda" else self._net(placed)
                 return {RESTORED: restored.cpu().numpy()}
         except RuntimeError as error:
             raise RunFailed(f"{self.info.name} failed: {str(error).splitlines()[0]}") from error
+
+    def _timed(self, frame: torch.Tensor) -> torch.Tensor:
+        """The same between two events of the GPU."""
+        event: Any = torch.cuda.Event  # torch gives it no types
+        begun, done = (event(enable_timing=True) for _ in range(2))
+        begun.record()
+        restored: torch.Tensor = self._net(frame)
+        done.record()
+        done.synchronize()
+        self.device_ms = float(begun.elapsed_time(done))
+        return restored
 
     def close(self) -> None:
         """Frees the network."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 # what may run a bundle; engines/choice.py holds one loader for each
 Backend = Literal["cpu", "openvino", "cuda", "ort-tensorrt", "tensorrt"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -166,6 +166,7 @@ class _Slot:
     host: dict[str, Bytes]
     memory: dict[str, int]
     uploaded: int
+    begun: int
     computed: int
     downloaded: int
     graph: int | None = None
@@ -212,6 +213,7 @@ class TensorRt:
         self._streams = [device.stream() for _ in range(3)]
         self._slots = [self._slot() for _ in range(SLOTS)]
         self._next = 0
+        self.device_ms: float | None = None  # what the GPU took for the frame collected last
         self.info = Info(
             name=bundle.manifest.name,
             version=bundle.manifest.version,
@@ -240,7 +242,8 @@ class TensorRt:
             host={name: device.pinned(size) for name, size in sizes.items()},
             memory={name: device.allocate(size) for name, size in sizes.items()},
             uploaded=device.event(),
-            computed=device.event(),
+            begun=device.event(timed=True),
+            computed=device.event(timed=True),
             downloaded=device.event(),
         )
 
@@ -277,6 +280,7 @@ class TensorRt:
             device.upload(slot.memory[name], slot.host[name], up)
         device.mark(slot.uploaded, up)
         device.after(slot.uploaded, compute)
+        device.mark(slot.begun, compute)
         if slot.graph is None:
             self._launch(slot)
         else:
@@ -297,6 +301,7 @@ class TensorRt:
             raise RunFailed("this frame was collected already")
         slot.busy = False
         self._device.wait(slot.downloaded)
+        self.device_ms = self._device.elapsed_ms(slot.begun, slot.computed)
         return {
             p.name: slot.host[p.name].copy().view(_dtype(p)).reshape(fixed_shape(p))
             for p in self._outputs

@@ -28,6 +28,7 @@ class FakeDevice:
     queues: dict[int, deque[tuple[str, int | Work]]] = field(default_factory=dict)
     marks: dict[int, int] = field(default_factory=dict)  # event -> marks queued
     reached: dict[int, int] = field(default_factory=dict)  # event -> marks passed
+    timed: set[int] = field(default_factory=set)
     graphs: list[list[Work]] = field(default_factory=list)
     recording: list[Work] | None = None
     replays: int = 0
@@ -56,10 +57,21 @@ class FakeDevice:
         self.queues[handle] = deque()
         return handle
 
-    def event(self) -> int:
+    def event(self, *, timed: bool = False) -> int:
         handle = self._handle()
         self.marks[handle] = self.reached[handle] = 0
+        if timed:
+            self.timed.add(handle)
         return handle
+
+    def elapsed_ms(self, start: int, stop: int) -> float:
+        """2.5 ms between any two that may be asked."""
+        if not {start, stop} <= self.timed:
+            raise RunFailed("cudaEventElapsedTime: cudaErrorInvalidResourceHandle")
+        return 2.5
+
+    def used_bytes(self) -> int:
+        return sum(memory.nbytes for memory in self.memory.values())
 
     def enqueue(self, work: Work, stream: int) -> None:
         """What a kernel launch does; recorded while a capture is on."""

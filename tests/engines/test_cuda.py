@@ -41,6 +41,10 @@ class FakeRuntime:
             if name == "cudaHostAlloc":
                 self.host.append((ctypes.c_uint8 * arguments[0])())
                 return (0, ctypes.addressof(self.host[-1]))
+            if name == "cudaEventElapsedTime":
+                return (0, 1.25)
+            if name == "cudaMemGetInfo":
+                return (0, 3 << 30, 24 << 30)
             if any(word in name for word in ("Malloc", "Create", "EndCapture", "Instantiate")):
                 self.handle += 1
                 return (0, self.handle)
@@ -101,6 +105,17 @@ def test_a_capture_is_ended_when_the_launch_fails(runtime: FakeRuntime) -> None:
     with pytest.raises(RunFailed, match="did not start"):
         device.record(fails, device.stream())
     assert runtime.calls[-1][0] == "cudaStreamEndCapture"
+
+
+def test_events_are_timed_only_where_asked(runtime: FakeRuntime) -> None:
+    device = Cuda()
+    plain, start, stop = device.event(), device.event(timed=True), device.event(timed=True)
+    made = [call for call in runtime.calls if call[0] == "cudaEventCreateWithFlags"]
+    assert [flags for _, flags in made] == [2, 0, 0]
+    assert plain != start
+    assert device.elapsed_ms(start, stop) == 1.25
+    assert runtime.calls[-1] == ("cudaEventElapsedTime", start, stop)
+    assert device.used_bytes() == 21 << 30
 
 
 def test_a_failed_call_is_an_error(runtime: FakeRuntime) -> None:

@@ -179,7 +179,7 @@ def test_the_simulated_gpu_shows_a_missing_event(
     bundle: Bundle, forgotten: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = 0
-    for seed in range(20):
+    for seed in range(60):
         engine, device = start(bundle, seed)
         compute, down = engine._streams[1], engine._streams[2]
         ignored = compute if forgotten == "upload before compute" else down
@@ -198,6 +198,14 @@ def test_the_self_test_runs_through_it(bundle: Bundle) -> None:
     assert difference.largest == 0
     assert engine.info.provider == "tensorrt"
     assert "11.4 on Simulated GPU" in engine.info.detail
+
+
+def test_the_device_tells_how_long_it_took(bundle: Bundle) -> None:
+    engine, device = start(bundle)
+    assert engine.device_ms is None
+    engine.run({"frame": frames(1)[0]})
+    assert engine.device_ms == 2.5
+    assert device.used_bytes() > 0
 
 
 def test_outputs_are_the_callers_to_keep(bundle: Bundle) -> None:
