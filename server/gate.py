@@ -8,13 +8,14 @@ Strength moves slowly in both directions, so that the picture does not pump.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.restorer import KINDS, Detection
+from engines.restorer import KINDS, Degradation, Detection
+from engines.restorer import level as covered
 
 Kind = Literal["smoke", "fog", "splash"]
 
@@ -35,6 +36,10 @@ class Gate(Protocol):
     @property
     def clear(self) -> bool:
         """Whether the frame just judged shows the scene unhindered (fit as a reference)."""
+        ...
+
+    def grade(self, detection: Detection) -> Detection:
+        """The detection of the frame just judged, with the levels that hold for this case."""
         ...
 
     def reset(self) -> None:
@@ -124,7 +129,7 @@ class CaseGate:
         self._baselines = {kind: Baseline() for kind in self.settings.kinds}
         self._smooth: dict[Kind, float] = {}
         self._last_ns = 0
-        self._open = False
+        self._found: frozenset[Kind] = frozenset()
         self._strength = 0.0
 
     @property
@@ -134,7 +139,23 @@ class CaseGate:
 
     @property
     def clear(self) -> bool:
-        return not self._open and self._strength == 0.0
+        return not self._found and self._strength == 0.0
+
+    def grade(self, detection: Detection) -> Detection:
+        """A kind is there when it rises over the case's baseline, whatever its absolute score."""
+
+        def graded(kind: Kind, found: Degradation) -> Degradation:
+            if kind not in self.settings.kinds:
+                return found
+            return replace(found, level=covered(found.coverage, kind in self._found))
+
+        out = replace(
+            detection,
+            smoke=graded("smoke", detection.smoke),
+            fog=graded("fog", detection.fog),
+            splash=graded("splash", detection.splash),
+        )
+        return out if out.splash.level else replace(out, splash_type=None)
 
     def step(self, detection: Detection, time_ns: int) -> float:
         settings = self.settings
@@ -144,16 +165,18 @@ class CaseGate:
         step_s = min(gap_s, STEP_MAX_S) if not first and gap_s > 0 else STEP_DEFAULT_S
         self._last_ns = time_ns
         share = min(1.0, step_s / settings.smooth_s)
-        rise = 0.0
+        there = set()
         for kind, baseline in self._baselines.items():
             before = self._smooth.get(kind, now[kind])
             self._smooth[kind] = before + (now[kind] - before) * share
             baseline.add(self._smooth[kind], step_s)
-            rise = max(rise, self._smooth[kind] - baseline.value)
-        self._open = rise >= (settings.close_rise if self._open else settings.open_rise)
+            least = settings.close_rise if kind in self._found else settings.open_rise
+            if self._smooth[kind] - baseline.value >= least:
+                there.add(kind)
+        self._found = frozenset(there)
         if first:
-            self._strength = float(self._open)
-        elif self._open:
+            self._strength = float(bool(there))
+        elif there:
             self._strength = min(1.0, self._strength + step_s / settings.fade_in_s)
         else:
             self._strength = max(0.0, self._strength - step_s / settings.fade_out_s)
@@ -166,6 +189,9 @@ class StillGate:
 
     kinds: tuple[Kind, ...] = KINDS
     clear: bool = False
+
+    def grade(self, detection: Detection) -> Detection:
+        return detection
 
     def step(self, detection: Detection, time_ns: int) -> float:
         self.clear = level(detection, self.kinds) == 0
@@ -180,6 +206,9 @@ class OpenGate:
     """Restores every frame, whatever it shows: for timing."""
 
     clear: bool = False
+
+    def grade(self, detection: Detection) -> Detection:
+        return detection
 
     def step(self, detection: Detection, time_ns: int) -> float:
         return 1.0

@@ -174,6 +174,7 @@ class Pipeline:
         if check_detection(analysis.detection):  # nothing for the gate to learn from
             return analysis, 0.0
         strength = self.gate.step(analysis.detection, frame.capture_ns)
+        analysis = replace(analysis, detection=self.gate.grade(analysis.detection))
         clear = self._last_clear.see(frame.picture, frame.capture_ns, self.gate.clear)
         if clear is not None:
             self.restorer.refer(clear)

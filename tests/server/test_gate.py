@@ -158,6 +158,26 @@ def test_a_thin_veil_that_one_threshold_misses_opens_a_case_that_was_clear() -> 
     assert max(run(CaseGate(), [seen(0.2, 0.1, 0)] * 30)) == 0.0  # a case that never was clear
 
 
+def test_levels_are_those_of_the_case() -> None:
+    """Shown and told are what is restored: neither a thin veil at level 0, nor a camera's habit."""
+    gate = CaseGate()
+    run(gate, [seen(0.01, 0.0, 0)] * 50)
+    thin = seen(0.2, 0.4, 0)
+    run(gate, [thin] * 30, start=50)
+    assert gate.grade(thin).smoke.level == 2
+    habit = seen(0.45, 0.4, 1)
+    other = CaseGate()
+    run(other, [habit] * 200)
+    assert other.clear and other.grade(habit).level == 0
+    assert StillGate().grade(habit) == habit == OpenGate().grade(habit)
+
+
+def test_a_kind_nobody_asked_for_keeps_its_level() -> None:
+    gate = CaseGate(GateSettings(kinds=("fog",)))
+    run(gate, [seen(0.9, 0.5, 2)] * 5)
+    assert gate.grade(seen(0.9, 0.5, 2)).smoke.level == 2
+
+
 def test_the_baseline_forgets_and_is_capped() -> None:
     baseline = Baseline(cap=0.4)
     for _ in range(1000):
