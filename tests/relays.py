@@ -161,13 +161,15 @@ def number_of(luma: Plane) -> int:
     return code_of(Rgb(np.repeat(luma[..., None], 3, axis=2)))[1]
 
 
-def watched(url: str) -> Iterator[tuple[int, bool, Plane]]:
+def watched(url: str, over: threading.Event | None = None) -> Iterator[tuple[int, bool, Plane]]:
     """What a player sees: number, whether it is a key frame, luma. Waits until there is something,
-    ends when the server ends it."""
+    ends when the server ends it, or when it is over."""
     end = time.monotonic() + START_S
     while True:
+        if over is not None and over.is_set():
+            return
         try:
-            container = av.open(url, options=dict(OPTIONS), timeout=(20, 10))
+            container = av.open(url, options=dict(OPTIONS), timeout=(10, 3))
             break
         except (av.error.FFmpegError, OSError):
             assert time.monotonic() < end, "nothing is played there"
