@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from engines.contract import FRAME, RESTORED
 from engines.engine import Array, Info
 from engines.errors import BackendMissing, FeedsWrong, RunFailed
-from engines.export import FRAME, RESTORED, Deployed
+from engines.export import Deployed
 from models.tiled import Tiling, restore
 
 Precision = Literal["fp32", "fp16", "bf16"]

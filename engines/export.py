@@ -1,9 +1,10 @@
 """A torch network to an ONNX graph that is proven to do the same.
 
-The graph takes and gives pictures as the service has them: uint8 RGB, b h w c, with scaling,
-padding and rounding inside. One fixed shape per video mode is the rule. A dynamic graph is
-written only where it is right at sizes it was not traced at: a padding or a window count that the
-tracer took for a constant gives a graph that runs at other sizes and is silently wrong.
+The graph takes and gives pictures as the service has them (engines/contract.py: usually uint8
+RGB, b h w c), with scaling, padding and rounding inside. One fixed shape per video mode is the
+rule. A dynamic graph is written only where it is right at sizes it was not traced at: a padding
+or a window count that the tracer took for a constant gives a graph that runs at other sizes and
+is silently wrong.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from engines.contract import COLOUR, OUTPUTS, RESTORED, Contract, feeds
+from engines.engine import Array
 from engines.errors import ExportRefused
 from engines.onnxfile import inspect
+from engines.picture import rgb_matrix
+from models.weights import WeightsError, read
 
 OPSET = 20
-FRAME, RESTORED = "frame", "restored"
 Frame = NDArray[np.uint8]  # b h w 3
 Size = tuple[int, int]  # h w
 Progress = Callable[[str], None]
@@ -66,6 +71,53 @@ class Deployed(nn.Module):
         return (restored.clamp(0, 1) * 255).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
+class DeployedFloat(nn.Module):
+    """The network alone, its answer held to 0-1: float32 b 3 h w."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        restored: torch.Tensor = self.net(frame).clamp(0, 1)
+        return restored
+
+
+class DeployedNv12(nn.Module):
+    """The network over the planes of a hardware decoder: its change, in their colours, is added
+    to them. luma b h w, chroma b h/2 w/2 2, strength 1."""
+
+    to_rgb: torch.Tensor
+    to_yuv: torch.Tensor
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        matrix = torch.from_numpy(rgb_matrix(COLOUR.matrix))
+        self.register_buffer("to_rgb", matrix.float().view(3, 3, 1, 1))
+        self.register_buffer("to_yuv", matrix.inverse().float().view(3, 3, 1, 1))
+
+    def forward(
+        self, luma: torch.Tensor, chroma: torch.Tensor, strength: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        y = luma.to(torch.float32).unsqueeze(1)  # b 1 h w
+        uv = chroma.to(torch.float32).permute(0, 3, 1, 2)  # b 2 h/2 w/2
+        wide = F.interpolate(uv, scale_factor=2.0, mode="bilinear", align_corners=False)
+        planes = torch.cat([(y - 16) / 219, (wide - 128) / 224], dim=1)
+        light = F.conv2d(planes, self.to_rgb).clamp(0, 1)
+        change = F.conv2d((self.net(light).clamp(0, 1) - light) * strength, self.to_yuv)
+        y = (y + 219 * change[:, :1]).round().clamp(0, 255)
+        uv = (uv + 224 * F.avg_pool2d(change[:, 1:], 2)).round().clamp(0, 255)
+        return y.squeeze(1).to(torch.uint8), uv.permute(0, 2, 3, 1).to(torch.uint8)
+
+
+DEPLOYED: dict[Contract, type[nn.Module]] = {
+    "rgb": Deployed,
+    "nv12": DeployedNv12,
+    "float": DeployedFloat,
+}
+
+
 def pattern(size: Size, seed: int = 0) -> Frame:
     """A smooth, coloured picture with edges: 1 h w 3. It compresses well, noise does not."""
     h, w = size
@@ -98,22 +150,27 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def trace(net: nn.Module, size: Size, *, dynamic: bool = False) -> bytes:
-    """The graph of Deployed(net) at one size, or with height and width left open.
+def trace(
+    net: nn.Module, size: Size, *, dynamic: bool = False, contract: Contract = "rgb"
+) -> bytes:
+    """The graph of the deployed network at one size, or (rgb) with height and width left open.
 
     Raises ExportRefused where torch cannot export it.
     """
     shapes: Any = None
+    inputs = feeds(contract, noise(size, 1))
     if dynamic:
+        if contract != "rgb":
+            raise ExportRefused(f"the {contract} contract has one size", "leave it fixed")
         shapes = ({1: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC},)
     # plain arithmetic for attention: fused kernels promise strides that their parts do not keep
     with _quietly(), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         try:
             program = torch.onnx.export(
-                Deployed(net).eval(),
-                (torch.from_numpy(noise(size, 1)),),
-                input_names=[FRAME],
-                output_names=[RESTORED],
+                DEPLOYED[contract](net).eval(),
+                tuple(torch.from_numpy(value) for value in inputs.values()),
+                input_names=list(inputs),
+                output_names=list(OUTPUTS[contract]),
                 dynamic_shapes=shapes,
                 dynamo=True,
                 verbose=False,
@@ -135,18 +192,27 @@ def session(model: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def answers(net: nn.Module, frame: Frame, contract: Contract = "rgb") -> dict[str, Array]:
+    """What torch gives for an RGB frame under a contract."""
+    with torch.inference_mode():
+        values = (torch.from_numpy(value) for value in feeds(contract, frame).values())
+        out = DEPLOYED[contract](net).eval()(*values)
+    parts = out if isinstance(out, tuple) else (out,)
+    return {name: part.numpy() for name, part in zip(OUTPUTS[contract], parts, strict=True)}
+
+
 def run_torch(net: nn.Module, frame: Frame) -> Frame:
     """What the service would get from torch."""
-    with torch.inference_mode():
-        out: Frame = Deployed(net).eval()(torch.from_numpy(frame)).numpy()
+    out: Frame = answers(net, frame)[RESTORED]
     return out
 
 
-def compare(have: Frame, want: Frame, size: Size) -> Proof:
+def compare(have: Array, want: Array, size: Size) -> Proof:
     """Two answers to the same frame; infinitely apart where shape or type differ."""
     if have.shape != want.shape or have.dtype != want.dtype:
         return Proof(size, float("inf"), float("inf"))
-    off = np.abs(have.astype(np.int16) - want.astype(np.int16))
+    levels = 255.0 if have.dtype.kind == "f" else 1.0
+    off = np.abs(have.astype(np.float32) - want.astype(np.float32)) * levels
     return Proof(size, float(off.max()), float(off.mean()))
 
 
@@ -156,6 +222,7 @@ def prove(
     sizes: Sequence[Size],
     tolerance: Tolerance = Tolerance(),
     progress: Progress | None = None,
+    contract: Contract = "rgb",
 ) -> list[Proof]:
     """Runs graph and torch side by side on pictures the tracer has not seen, at each size.
 
@@ -168,13 +235,15 @@ def prove(
             progress(f"comparing with torch at {size[1]}x{size[0]}")
         frame = half_and_half(size, number)
         try:
-            have = graph.run([RESTORED], {FRAME: frame})[0]
+            have = graph.run(list(OUTPUTS[contract]), feeds(contract, frame))
         except Exception as error:  # onnxruntime raises its own classes for each status
             raise ExportRefused(
                 f"the graph fails at {size[1]}x{size[0]}: {str(error).splitlines()[0]}",
                 "export one graph for each size",
             ) from error
-        proof = compare(have, run_torch(net, frame), size)
+        want = answers(net, frame, contract).values()
+        each = [compare(a, b, size) for a, b in zip(have, want, strict=True)]
+        proof = Proof(size, max(p.largest for p in each), max(p.mean for p in each))
         if not (proof.largest <= tolerance.largest and proof.mean <= tolerance.mean):
             raise ExportRefused(
                 f"the graph differs from torch at {size[1]}x{size[0]} by up to"
@@ -215,6 +284,7 @@ def export(
     dynamic: bool = False,
     tolerance: Tolerance = Tolerance(),
     progress: Progress | None = None,
+    contract: Contract = "rgb",
 ) -> tuple[bytes, list[Proof]]:
     """The proven graph of a network and its proofs.
 
@@ -223,9 +293,10 @@ def export(
     """
     if progress:
         progress(f"tracing at {size[1]}x{size[0]}")
-    model = trace(net, size, dynamic=dynamic)
+    model = trace(net, size, dynamic=dynamic, contract=contract)
     check(model)
-    return model, prove(model, net, check_sizes(size) if dynamic else [size], tolerance, progress)
+    sizes = check_sizes(size) if dynamic else [size]
+    return model, prove(model, net, sizes, tolerance, progress, contract)
 
 
 def check(model: bytes) -> None:
@@ -238,21 +309,14 @@ def check(model: bytes) -> None:
 
 
 def weigh(net: nn.Module, path: Path) -> nn.Module:
-    """Loads a checkpoint (.safetensors, or a torch file of tensors only) into a network.
+    """Loads a checkpoint into a network, strictly: every wrapping that models/weights.py knows.
 
     Raises ExportRefused where it is no checkpoint, or not this network's.
     """
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        for key in ("state_dict", "params", "model"):
-            state = state.get(key, state)
-        net.load_state_dict(state)
-    except Exception as error:  # pickle, zip, safetensors and torch each raise their own
-        first = (str(error).splitlines() or [""])[0]
-        raise ExportRefused(f"{path} is not this network's checkpoint: {first}") from error
+        net.load_state_dict(read(path))
+    except (WeightsError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()] or [""]
+        first = " ".join(lines[:2]) if isinstance(error, RuntimeError) else lines[0]
+        raise ExportRefused(f"{path} is not this network's checkpoint: {first[:300]}") from error
     return net

@@ -278,6 +278,10 @@ def export_(
         Path | None, typer.Option("--key", help="Private key file to sign with.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
+    contract: Annotated[
+        Literal["rgb", "nv12", "float"],
+        typer.Option(help="In and out: 8-bit RGB, decoder planes (stays on a GPU), float RGB."),
+    ] = "rgb",
 ) -> None:
     """Makes a bundle of a network for one size, proven against torch."""
     try:
@@ -296,6 +300,7 @@ def export_(
         kinds=tuple(kinds.split(",")),
         version=version,
         frames=_pictures(frames),
+        contract=contract,
     )
     signer = read_private(key) if key else None
     command = " ".join(["surgiclear", *sys.argv[1:]])

@@ -12,8 +12,10 @@ import numpy as np
 import onnx
 
 from engines.bundle import Bundle, Vector, write
+from engines.contract import Contract, feeds, ports
+from engines.engine import Array
 from engines.errors import BundleMissing, ExportRefused
-from engines.export import FRAME, RESTORED, Proof, export, noise, pattern, run_torch, weigh
+from engines.export import Proof, answers, export, noise, pattern, weigh
 from engines.half import Parity, Plan, lifted, mixed, parity, plan, ranges
 from engines.manifest import Gate
 from engines.sign import PrivateKey
@@ -42,12 +44,14 @@ class Order:
     training_data: str = ""
     kinds: tuple[str, ...] = ("smoke",)
     version: str = "0.1.0"
+    contract: Contract = "rgb"
     frames: Sequence[np.ndarray[Any, np.dtype[np.uint8]]] = ()
 
     @property
     def bundle_name(self) -> str:
         h, w = self.size
-        return f"{self.name}-{w}x{h}-{self.precision}"
+        contract = "" if self.contract == "rgb" else f"-{self.contract}"
+        return f"{self.name}-{w}x{h}-{self.precision}{contract}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +92,13 @@ def fitted(
     return resized[None]
 
 
-def probes(order: Order) -> list[dict[str, np.ndarray[Any, np.dtype[np.uint8]]]]:
+def probes(order: Order) -> list[dict[str, Array]]:
     """What ranges and parity are measured on: the frames given, a pattern, black, white, noise."""
     h, w = order.size
     frames = [fitted(frame, order.size) for frame in order.frames]
     frames += [pattern(order.size, 3), noise(order.size, 5)]
     frames += [np.full((1, h, w, 3), level, np.uint8) for level in (0, 255)]
-    return [{FRAME: frame} for frame in frames]
+    return [feeds(order.contract, frame) for frame in frames]
 
 
 def make(
@@ -111,9 +115,13 @@ def make(
     Raises ExportRefused where the graph is not the network's or a gate is not passed; then
     nothing is written.
     """
+    inputs, outputs = ports(order.contract, order.size)
+    if order.contract == "float" and order.precision != "fp32":
+        raise ExportRefused("the float contract is for fp32", "leave --precision out")
     net = network(order)
     spec = RESTORERS[order.name]
-    model, proofs = export(net, order.size, progress=progress)
+    other: dict[str, Any] = {} if order.contract == "rgb" else {"contract": order.contract}
+    model, proofs = export(net, order.size, progress=progress, **other)
     largest = max(proof.largest for proof in proofs)
     gates = [
         Gate(name="difference_to_torch", figure=largest, bound=1.0, sense="most",
@@ -128,9 +136,8 @@ def make(
                  sense="least", unit="dB", data=f"{real}pattern, noise, black and white")
         )  # fmt: skip
     frame = pattern(order.size, 17)
-    vector = Vector({FRAME: frame}, {RESTORED: run_torch(net, frame)}, TOLERANCE[order.precision])
-    shape = (1, *order.size, 3)
-    port = {"layout": "b h w c", "shape": shape, "dtype": "uint8", "range": (0, 255)}
+    tolerance = TOLERANCE[order.precision] / (255 if order.contract == "float" else 1)
+    vector = Vector(feeds(order.contract, frame), answers(net, frame, order.contract), tolerance)
     trained = order.training_data or "not said" if order.weights else UNTRAINED
     fields = {
         "name": order.bundle_name,
@@ -139,8 +146,8 @@ def make(
         "architecture": order.name if order.variant is None else f"{order.name} {order.variant}",
         "precision": order.precision,
         "model": "model.onnx",
-        "inputs": [{"name": FRAME, "colour": "rgb", **port}],
-        "outputs": [{"name": RESTORED, "colour": "rgb", **port}],
+        "inputs": inputs,
+        "outputs": outputs,
         "gates": gates,
         "training_data": trained,
         "licence": f"network: {spec.licence}; weights: as their maker says",
@@ -177,8 +184,9 @@ def _card(order: Order, paper: str, trained: str, gates: Sequence[Gate]) -> str:
     lines = [
         f"# {order.bundle_name} {order.version}",
         "",
-        f"{order.name} for {w}x{h}, {order.precision}: uint8 RGB in and out (b h w c), with",
-        "scaling, padding and rounding inside. Research software, not a medical device.",
+        f"{order.name} for {w}x{h}, {order.precision}, {order.contract} in and out",
+        "(see engines/contract.py), with scaling, padding and rounding inside.",
+        "Research software, not a medical device.",
         "",
         f"- Paper: {paper}",
         f"- Weights: {order.weights.name if order.weights else 'random'}; trained on: {trained}",

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from engines.errors import EngineError
+from engines.errors import EngineError, FeedsWrong
 from engines.picture import Rgb
 from engines.restorer import NOTHING, Detection, Kind, Restorer
 from server.child import Control
@@ -231,7 +231,9 @@ class Worker:
 
     def _warm(self) -> None:
         try:
-            self.engines.get(self.default).warm(*WARM_SIZE)
+            restorer = self.engines.get(self.default)
+            with contextlib.suppress(FeedsWrong):  # of one size only, and loaded by now
+                restorer.warm(*WARM_SIZE)
         except (Refused, SurgiclearError, EngineError) as error:
             self.control.send({"state": "failed", "why": str(error)[:500]})
             return

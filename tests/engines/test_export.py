@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.bundle import Vector, write
+from engines.colour import to_yuv420
+from engines.contract import COLOUR, feeds
 from engines.errors import ExportRefused
 from engines.export import (
     Deployed,
@@ -28,10 +30,12 @@ from engines.export import (
     pattern,
     prove,
     run_torch,
+    session,
     trace,
 )
 from engines.onnxfile import inspect
 from engines.onnxrt import load
+from engines.picture import Rgb
 
 long = pytest.mark.skipif(
     os.environ.get("SURGICLEAR_LONG") != "1", reason="minutes of tracing: SURGICLEAR_LONG=1"
@@ -151,6 +155,38 @@ def test_a_comparison_sees_one_level_and_a_wrong_shape() -> None:
     assert compare(other, frame, SIZE).largest == float("inf")
     # every pixel off by one is an error, not a rounding
     assert compare(off, frame, SIZE).mean > Tolerance().mean
+
+
+def test_decoder_planes_in_and_out_are_proven(tmp_path: Path) -> None:
+    net = Convolutions().eval()
+    model, proofs = export(net, SIZE, contract="nv12")
+    facts = inspect(model)
+    assert facts.inputs == ("luma", "chroma", "strength")
+    assert facts.outputs == ("restored_luma", "restored_chroma")
+    assert proofs[0].largest <= 1
+    graph = session(model)
+    planes = feeds("nv12", pattern(SIZE, 4))
+    names = list(facts.outputs)
+    luma, chroma = graph.run(names, planes)
+    want = to_yuv420(Rgb(run_torch(net, pattern(SIZE, 4))[0]), COLOUR)
+    assert np.abs(luma[0].astype(int) - want.y)[2:-2, 2:-2].mean() < 2.0  # chroma was halved
+    assert np.abs(chroma[0, ..., 0].astype(int) - want.u).mean() < 2.0
+    nothing = graph.run(names, {**planes, "strength": np.zeros(1, np.float32)})
+    np.testing.assert_array_equal(nothing[0], planes["luma"])  # byte for byte
+    np.testing.assert_array_equal(nothing[1], planes["chroma"])
+    half = graph.run(names, {**planes, "strength": np.full(1, 0.5, np.float32)})[0]
+    middle = (luma.astype(int) + planes["luma"]) / 2
+    assert np.abs(half - middle).max() <= 1
+
+
+def test_floats_in_and_out_are_proven() -> None:
+    net = Convolutions().eval()
+    model, proofs = export(net, SIZE, contract="float")
+    assert proofs[0].largest < 0.01  # no rounding to bytes
+    with pytest.raises(ExportRefused, match="differs from torch"):
+        prove(model, BakesItsSize().eval(), [SIZE], contract="float")
+    with pytest.raises(ExportRefused, match="one size"):
+        trace(net, SIZE, dynamic=True, contract="float")
 
 
 @long

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from bundles import make_key
-from nets import SIZE, Small, small
+from nets import SIZE, Convolutions, Small, small
 
 from engines import zoo
+from engines.contract import Contract
 from engines.errors import BundleMissing, ExportRefused
-from engines.export import Proof
+from engines.export import Proof, export
 from engines.half import Parity
 from engines.onnxrt import load
 from engines.zoo import UNTRAINED, Order, fitted, make, probes
@@ -31,6 +33,11 @@ def one_small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         zoo, "export", lambda net, size, progress: (small()[1], [Proof(SIZE, 1.0, 0.0)])
     )
+
+
+def conv_spec() -> Spec:
+    """Quicker to trace."""
+    return replace(zoo.RESTORERS["small"], make=lambda variant: Convolutions())
 
 
 ORDER = Order(name="small", size=SIZE)
@@ -64,6 +71,27 @@ def test_fp16_passes_its_gate_and_is_signed(tmp_path: Path) -> None:
     assert made.chosen.short
     assert any("ranges on 5 frames" in line for line in told)
     assert len(made.bundle.model) < len(small()[1]) * 1.2
+
+
+@pytest.mark.parametrize("contract", ["nv12", "float"])
+def test_other_contracts_have_bundles_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contract: Contract
+) -> None:
+    monkeypatch.setattr(zoo, "export", export)
+    monkeypatch.setitem(zoo.RESTORERS, "small", conv_spec())
+    made = make(Order(name="small", size=SIZE, contract=contract), tmp_path)
+    manifest = made.bundle.manifest
+    assert manifest.name == f"small-40x24-fp32-{contract}"
+    names = [port.name for port in manifest.inputs]
+    assert names == (["luma", "chroma", "strength"] if contract == "nv12" else ["frame"])
+    assert load(made.bundle).info.name == manifest.name
+
+
+def test_a_contract_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportRefused, match="even sides"):
+        make(Order(name="small", size=(25, 40), contract="nv12"), tmp_path)
+    with pytest.raises(ExportRefused, match="for fp32"):
+        make(Order(name="small", size=SIZE, contract="float", precision="fp16"), tmp_path)
 
 
 @pytest.mark.parametrize("result", [Parity(49.9, True), Parity(99.0, False)])
