@@ -4,7 +4,7 @@ BIN := .venv/bin
 VIDEO ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo serve test check format bench clean
+.PHONY: help demo serve test plans check format bench bench-rtsp container clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ serve: .venv/run-time  ## the service with the operator's page
 test: .venv/everything  ## the whole test suite
 	$(BIN)/pytest -q || $(BIN)/pytest -q --last-failed --last-failed-no-failures none
 
+plans: .venv/everything  ## RAMiT and FocalNet plans for the RTX 4090 at 720p and 1080p, no GPU
+	SURGICLEAR_LONG=1 $(BIN)/pytest -q tests/engines/test_survey.py -k rtx_4090
+
 check: .venv/everything  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,6 +44,15 @@ format: .venv/everything  ## mend format and imports
 bench: .venv/run-time  ## speed at 720p and 1080p against the bare transcode
 	$(BIN)/surgiclear bench speed --size 1280x720
 	$(BIN)/surgiclear bench speed --size 1920x1080
+
+RTSP_PORT ?= 18554
+bench-rtsp: .venv/run-time  ## RTSP in to RTSP out, through the tests' RTSP server
+	@/usr/bin/python3 -W ignore tests/rtsp_relay.py --port $(RTSP_PORT) & \
+	server=$$!; trap "kill $$server" EXIT; sleep 2; \
+	$(BIN)/surgiclear bench rtsp rtsp://127.0.0.1:$(RTSP_PORT)/in rtsp://127.0.0.1:$(RTSP_PORT)/out
+
+container: .venv/run-time  ## builds the image with mmdebstrap and buildah, runs it once (as root)
+	docker/try.sh $(BIN)/python
 
 clean:  ## remove what was made
 	rm -rf .venv demo runs .pytest_cache .mypy_cache .ruff_cache

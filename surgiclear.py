@@ -117,6 +117,7 @@ def phantom(
 bench_app = typer.Typer(no_args_is_help=True, help="Measure quality and speed.")
 app.add_typer(bench_app, name="bench")
 bench_app.command("live")(verbs.bench_live)
+bench_app.command("rtsp")(verbs.bench_rtsp)
 for verb in (verbs.serve, verbs.token, verbs.push, verbs.view):
     app.command()(verb)
 Data = Annotated[Path | None, typer.Option(help="Folder of clean/ and pairs/.")]

@@ -1,4 +1,4 @@
-"""When a network camera's picture was taken, by our own clock: so that a backlog shows its age.
+"""How old a network camera's picture was when it came: a backlog shows its age.
 
 The camera's clock and ours differ by an unknown amount, but no picture arrives before it is sent:
 the smallest difference of the last half minute is taken for a picture that was not held up, and

@@ -63,15 +63,18 @@ def _pictures(container: av.container.InputContainer) -> Iterator[Shown]:
                     "the camera's pictures come late", "is the network fast enough?"
                 )
             if arrival.settled:
-                yield _shown(image, reformatter, came_s - late_s)
+                yield _shown(image, reformatter, came_s, late_s)
 
 
-def _shown(image: av.VideoFrame, reformatter: VideoReformatter, taken_s: float) -> Shown:
+def _shown(
+    image: av.VideoFrame, reformatter: VideoReformatter, came_s: float, late_s: float
+) -> Shown:
     name = image.format.name
     colour = colour_of(int(image.colorspace), int(image.color_range), name, image.height)
     if name not in DIRECT:
         image = reformatter.reformat(image, format="yuv420p", threads=1)
-    return Shown(planes_of(image, colour), taken_ns=int(taken_s * 1e9))
+    picture = planes_of(image, colour)
+    return Shown(picture, came_ns=int(came_s * 1e9), late_ns=int(late_s * 1e9))
 
 
 def _unreadable(error: Exception) -> SourceUnreadable:

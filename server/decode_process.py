@@ -32,13 +32,14 @@ BEHIND_MOST_S = 0.25  # a source this far behind its own clock starts the clock 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A picture of a source. at_s: when it is due by the source's own clock, None for a live
-    source, which is due at once; again: the source has started over; taken_ns: when it was taken
-    by the monotonic clock, None for now."""
+    source, which is due at once; again: the source has started over; came_ns: when it came by
+    the monotonic clock, None for now; late_ns: how old it was by then."""
 
     picture: Picture
     at_s: float | None = None
     again: bool = False
-    taken_ns: int | None = None
+    came_ns: int | None = None
+    late_ns: int = 0
 
 
 Feed = Callable[[str], Iterator[Shown]]
@@ -92,9 +93,7 @@ class Decoder:
             self.size = size
             if size[0] * size[1] > self.task.limits.max_pixels:
                 raise FrameTooLarge(f"a picture of {size[0]}x{size[1]}", "set the camera to less")
-            now = time.monotonic_ns()
-            taken = now if shown.taken_ns is None else min(now, shown.taken_ns)
-            self._show(shown.picture, raw, taken)
+            self._show(shown, raw)
 
     def _source(self) -> Iterator[Shown]:
         if not is_rtsp(self.task.source):
@@ -107,13 +106,15 @@ class Decoder:
         self._obey()
         self.control.send({"waiting": why, "patience_s": patience_s})
 
-    def _show(self, picture: Picture, raw: Slot, taken_ns: int) -> None:
+    def _show(self, shown: Shown, raw: Slot) -> None:
+        picture, came_ns = shown.picture, shown.came_ns
         packet = described(
             Packet(
                 stream=self.task.stream,
                 epoch=self.epoch,
                 seq=self.seq,
-                capture_ns=taken_ns,
+                capture_ns=time.monotonic_ns() if came_ns is None else came_ns,
+                late_ns=shown.late_ns,
                 width=0,
                 height=0,
                 codec="i420",

@@ -95,7 +95,7 @@ class Egress:
         """One frame leaves, or is dropped because it grew too old on the way."""
         packet = choice.arrived.packet
         started = self.clock()
-        stale = started - packet.capture_ns > self.limits.stale_warn_ms * 1e6
+        stale = packet.age_ns(started) > self.limits.stale_warn_ms * 1e6
         mark = mark_of(choice.provenance, stale=stale, seq=packet.seq)
         if not self.controls.mark:
             mark = None
@@ -106,7 +106,7 @@ class Egress:
             draw(encoded.picture, mark)
         ready, encoded = encoded, self._finish(encoded)
         now = self.clock()
-        age = now - packet.capture_ns
+        age = packet.age_ns(now)
         if self.spec.mode == "live" and self.controls.age_drop and age > self._age_most_ns:
             self._drop(packet, now)
             return
@@ -300,7 +300,7 @@ class Egress:
             "provenance": choice.provenance.value,
             "reason": None if choice.reason is None else choice.reason.value,
             "decided_ns": choice.at_ns,
-            "age_ns": now - packet.capture_ns,
+            "age_ns": packet.age_ns(now),
             "stale": stale,
             "flags": head.flags,
             "mark": mark,

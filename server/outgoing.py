@@ -20,7 +20,7 @@ def outgoing(packet: Packet, payload: bytes, view: View) -> Outgoing:
         place_seq=packet.seq,
         seq=packet.tag_seq,
         capture_ts_ns=packet.tag_ns,
-        server_in_ns=packet.capture_ns,
+        server_in_ns=packet.capture_ns - packet.late_ns,
         server_out_ns=packet.out_ns,
         provenance=Provenance.RAW if view == "raw" else Provenance(note.get("provenance", "RAW")),
         reason=_reason(note.get("reason"), view),

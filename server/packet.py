@@ -13,9 +13,9 @@ from engines.picture import Colour, Matrix, Picture, Plane, Rgb, Yuv420
 from server.shared import Bytes
 from server.spec import CODEC_NUMBER, Codec
 
-# stream, epoch, seq, capture_ns, tag_seq, tag_ns, out_ns, width, height, codec, matrix, full
-# range, flags, index of the engine lane, length of the JSON that follows
-HEAD = struct.Struct("<IQQqQQqIIBBBxHHI")
+# stream, epoch, seq, capture_ns, late_ns, tag_seq, tag_ns, out_ns, width, height, codec, matrix,
+# full range, flags, index of the engine lane, length of the JSON that follows
+HEAD = struct.Struct("<IQQqqQQqIIBBBxHHI")
 MATRICES: tuple[Matrix, ...] = ("bt601", "bt709")
 CODECS: dict[int, Codec] = {number: codec for codec, number in CODEC_NUMBER.items()}
 BARE = "bare"  # note: the payload left as it came, with no mark in its pixels
@@ -24,8 +24,9 @@ JFIF = Colour("bt601", full_range=True)  # JFIF 1.02: BT.601, full range
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packet:
-    """Whose frame it is and what its bytes mean. capture_ns: monotonic, when it came in;
-    tag_seq, tag_ns: the pusher's own numbers, echoed; note: small JSON values."""
+    """Whose frame it is and what its bytes mean. capture_ns: monotonic, when it came in; late_ns:
+    how old it was by then, where that is known; tag_seq, tag_ns: the pusher's own numbers, echoed;
+    note: small JSON values."""
 
     stream: int
     epoch: int
@@ -35,6 +36,7 @@ class Packet:
     height: int
     codec: Codec
     colour: Colour = JFIF
+    late_ns: int = 0
     tag_seq: int = 0
     tag_ns: int = 0
     out_ns: int = 0
@@ -47,6 +49,9 @@ class Packet:
         """Frames are ordered by it."""
         return (self.epoch, self.seq)
 
+    def age_ns(self, now: int) -> int:
+        return now - self.capture_ns + self.late_ns
+
     def pack(self) -> bytes:
         note = json.dumps(self.note, separators=(",", ":")).encode() if self.note else b""
         return (
@@ -55,6 +60,7 @@ class Packet:
                 self.epoch,
                 self.seq,
                 self.capture_ns,
+                self.late_ns,
                 self.tag_seq,
                 self.tag_ns,
                 self.out_ns,
@@ -75,8 +81,8 @@ class Packet:
         """Raises ValueError for bytes that are no head."""
         if len(head) < HEAD.size:
             raise ValueError(f"a head has at least {HEAD.size} bytes, not {len(head)}")
-        (stream, epoch, seq, capture_ns, tag_seq, tag_ns, out_ns, width, height, codec, matrix,
-         full_range, flags, lane, size) = HEAD.unpack_from(head)  # fmt: skip
+        (stream, epoch, seq, capture_ns, late_ns, tag_seq, tag_ns, out_ns, width, height, codec,
+         matrix, full_range, flags, lane, size) = HEAD.unpack_from(head)  # fmt: skip
         if codec not in CODECS or matrix >= len(MATRICES) or len(head) != HEAD.size + size:
             raise ValueError("not a frame's head")
         try:
@@ -90,6 +96,7 @@ class Packet:
             epoch=epoch,
             seq=seq,
             capture_ns=capture_ns,
+            late_ns=late_ns,
             tag_seq=tag_seq,
             tag_ns=tag_ns,
             out_ns=out_ns,

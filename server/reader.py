@@ -108,6 +108,8 @@ class Reader:
             raise ValueError("impossible numbers")
         if not now - AGE_MOST_NS < packet.capture_ns <= now:
             raise ValueError("an impossible time")
+        if not 0 <= packet.late_ns < AGE_MOST_NS:
+            raise ValueError("an impossible age")
 
     def _hear(self, now: int) -> None:
         child = self.worker.child
@@ -130,8 +132,10 @@ class Reader:
         if "failed" in message:
             self._fault("decode", str(message["failed"]))
         if "waiting" in message and self._camera:
-            self._decoding, self.seen_ns = True, now
-            self._patience_s = min(float(message["patience_s"]), PATIENCE_MOST_S)
+            patience_s = float(message["patience_s"])
+            if not 0 <= patience_s <= PATIENCE_MOST_S:
+                raise ValueError("impossible patience")
+            self._decoding, self.seen_ns, self._patience_s = True, now, patience_s
             self._down(str(message["waiting"])[:WORDS_MOST], now)
 
     def _down(self, why: str, now: int) -> None:

@@ -296,7 +296,7 @@ class Selector:
 
     def _too_old(self, packet: Packet, now: int) -> bool:
         live = self.mode == "live" and self.controls.age_drop
-        return live and now - packet.capture_ns > self.max_age_ns
+        return live and packet.age_ns(now) > self.max_age_ns
 
     # how it reports
 

@@ -15,10 +15,12 @@ import uvicorn
 from fastapi import FastAPI
 from structlog.typing import FilteringBoundLogger
 
+from server import rtsp
 from server.app import build_app, build_metrics_app, build_service
 from server.catalog import Catalog, discover
-from server.config import Config
+from server.config import Config, StartSection
 from server.errors import SettingInvalid
+from server.feed import check_source
 from server.log import Bridge, make_log
 from server.service import Service
 from server.sockets import BoundedSocket, http_within
@@ -46,6 +48,21 @@ def address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{host}:{port}"
+
+
+def with_stream(
+    config: Config, source: str | None, sinks: tuple[str, ...], engine: str | None
+) -> Config:
+    """The settings with one more stream, None for none. Raises SettingInvalid, SourceUnreadable."""
+    if source is None:
+        if sinks or engine:
+            raise SettingInvalid("a sink or an engine of no stream", "give a --source as well")
+        return config
+    check_source(source)
+    for sink in sinks:
+        rtsp.check(sink)
+    start = StartSection(source=source, sinks=sinks, engine=engine)
+    return config.model_copy(update={"streams": (*config.streams, start)})
 
 
 class Server(uvicorn.Server):

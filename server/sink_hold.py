@@ -81,7 +81,10 @@ class SinkHold:
             self.worker.lost("died", now)
 
     def _message(self, message: dict[str, Any]) -> None:
-        self._patience_s = min(float(message["patience_s"]), PATIENCE_MOST_S)
+        patience_s = float(message["patience_s"])
+        if not 0 <= patience_s <= PATIENCE_MOST_S:
+            raise ValueError("impossible patience")
+        self._patience_s = patience_s
         self._now_sent = int(message["sent"])
         self._now_dropped = Counter({str(k): int(v) for k, v in message["dropped"].items()})
         state, why = str(message["state"]), message["why"]

@@ -101,7 +101,7 @@ class Sink:
             picture: Picture = jpeg.decode_planes(item.body.data)
         else:
             picture = picture_of(packet, item.body)
-        if packet.flags & Flag.STALE and packet.note.get(BARE):
+        if packet.flags & (Flag.STALE | Flag.CARD) == Flag.STALE and packet.note.get(BARE):
             mark = mark_of(packet.note["provenance"], stale=True, seq=packet.seq)
             if mark is not None:
                 draw(picture, mark)

@@ -1,4 +1,4 @@
-"""The verbs of the live service: serve, token, push, view, and bench live."""
+"""The verbs of the live service: serve, token, push, view, bench live and bench rtsp."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="A stream to start: rtsp://…, file:PATH or phantom:.")
+    ] = None,
+    sink: Annotated[
+        list[str] | None, typer.Option(help="Where it is published to: rtsp://…; up to 4 times.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="Its engine's name.")] = None,
 ) -> None:
     """Run the live service with the operator's page."""
     from server import serve as server
@@ -38,7 +45,10 @@ def serve(
     def ready(address: str) -> None:
         typer.echo(f"Surgiclear listens on {address}")
 
-    server.serve(load(config, host=host, port=port), ready)
+    settings = server.with_stream(
+        load(config, host=host, port=port), source, tuple(sink or ()), engine
+    )
+    server.serve(settings, ready)
 
 
 def token(
@@ -149,6 +159,45 @@ def bench_live(
             whole.commit()
     if lost := sum(one["lost"] for one in done):
         raise Failure(f"{lost} answers were lost")
+
+
+def bench_rtsp(
+    publish: Annotated[str, typer.Argument(help="rtsp://… under which one publishes.")],
+    play: Annotated[str, typer.Argument(help="rtsp://… under which that is played.")],
+    seconds: Annotated[float, typer.Option(min=5, max=86_400, help="Of the measurement.")] = 60.0,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT")] = "1280x720",
+    fps: Annotated[int, typer.Option(min=5, max=60, help="Of the camera.")] = 25,
+    drops: Annotated[int, typer.Option(min=0, help="How often the camera leaves then.")] = 10,
+    engine: Annotated[str | None, typer.Option(help="An engine's name.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+) -> None:
+    """RTSP in to RTSP out through a server: losses, order, latency, and the camera's returns.
+
+    `make bench-rtsp` brings a server along. With MediaMTX both addresses are rtsp://HOST:8554.
+    """
+    from server.rtsp_bench import RtspPlan, bench
+    from server.rtsp_ends import Format
+    from server.whole import Whole
+
+    try:
+        width, height = (int(part) for part in size.split("x"))
+    except ValueError:
+        raise SettingInvalid(f"{size!r} is no size", "write WIDTHxHEIGHT") from None
+    if width % 2 or height % 2 or not (480 <= width <= 4096 and 64 <= height <= 2160):
+        raise SettingInvalid(f"{size} cannot be measured", "use even sides, at least 480x64")
+    plan = RtspPlan(
+        publish=publish.rstrip("/"), play=play.rstrip("/"), form=Format(width, height, fps),
+        seconds=seconds, drops=drops, engine=engine,
+    )  # fmt: skip
+    with _service_errors():
+        measured = bench(plan, lambda line: typer.echo(line, err=True))
+    typer.echo("\n".join(measured.lines()))
+    if json_file is not None:
+        with Whole(json_file) as whole:
+            whole.write_bytes(json.dumps(measured.as_json(), indent=1).encode() + b"\n")
+            whole.commit()
+    if measured.disordered or measured.unseen:
+        raise Failure(f"{measured.disordered} out of order, {measured.unseen} times not back")
 
 
 DEFAULT_PLANS = ("1x1280x720@25", "1x1280x720@30", "2x640x360@25")

@@ -18,7 +18,7 @@ from server.egress import Egress, Originals
 from server.events import Event, EventKind
 from server.frame import Provenance, Reason
 from server.mark import Mark, read
-from server.packet import Packet, as_bytes, described, parts_of
+from server.packet import BARE, Packet, as_bytes, described, parts_of, picture_of
 from server.select import Answer, Arrived, Choice
 from server.shared import Slot
 from server.spec import Flag, StreamSpec, View
@@ -31,13 +31,15 @@ HEAD = Packet(stream=7, epoch=1, seq=8, capture_ns=0, width=64, height=48, codec
 class Exit:
     """An egress with a clock that stands still."""
 
-    def __init__(self, outs: dict[View, Slot], source: str = "push") -> None:
+    def __init__(
+        self, outs: dict[View, Slot], source: str = "push", sinks: tuple[Slot, ...] = ()
+    ) -> None:
         self.now = 10**9
         self.events: list[Event] = []
         self.outs = outs
         spec = StreamSpec(source=source, engine="fake")
         self.egress = Egress(
-            7, spec, Limits(), Controls(), outs, self.events.append, lambda: self.now
+            7, spec, Limits(), Controls(), outs, self.events.append, lambda: self.now, sinks
         )
 
     def arrived(self, picture: Picture | None = None, age_ms: float = 10.0) -> Arrived:
@@ -205,3 +207,56 @@ def test_what_is_told_of_a_frame_is_what_left(way_out: Exit) -> None:
     assert told.data["engine"] == "fake"
     assert way_out.egress.shown_ns == way_out.now
     assert way_out.egress.clock() != time.monotonic_ns()
+
+
+def test_what_was_old_when_it_came_is_old(camera: Exit) -> None:
+    """A camera's picture that was held up on its way: its mark, its drop, and what is told."""
+    arrived = camera.arrived(planes(3))
+    for late_ms, flags in ((50, Flag.LATE), (120, Flag.LATE | Flag.STALE), (600, None)):
+        left = camera.let(
+            replace(arrived, packet=replace(arrived.packet, late_ns=late_ms * MS)), Reason.LATE
+        )
+        assert (None if left is None else left[0].flags) == flags
+        told = camera.events[-1]
+        if left is not None:
+            assert told.data["age_ns"] == (10 + late_ms) * MS
+    assert told.kind is EventKind.DROP
+    assert told.data["reason"] == "AGE"
+
+
+@pytest.fixture
+def sink() -> Iterator[Slot]:
+    slot = Slot.create(64 * 48 * 3)
+    yield slot
+    slot.close()
+
+
+def test_a_sink_gets_the_marked_picture_itself(sink: Slot) -> None:
+    """Planes, not a JPEG of them; nothing waits for a sink that takes nothing."""
+    with slots() as outs:
+        out = Exit(outs, "file:x", (sink,))
+        for _ in range(3):
+            out.let(out.arrived(planes(3)), None, answered(planes(4)))
+        item = sink.take()
+        assert item is not None
+        assert item.missed == 2
+        head = Packet.unpack(item.head)
+        assert (head.codec, head.colour, head.flags) == ("i420", planes(3).colour, Flag.RESTORED)
+        assert read(picture_of(head, item.body)) == Mark(True, False, 2)
+        assert BARE not in head.note
+
+
+def test_a_sink_hears_that_a_payload_carries_no_mark(sink: Slot) -> None:
+    with slots() as outs:
+        out = Exit(outs, "push", (sink,))
+        out.let(out.arrived(age_ms=150), Reason.LATE)
+        item = sink.take()
+        assert item is not None
+        head = Packet.unpack(item.head)
+        assert item.body.tobytes() == PAYLOAD
+        assert head.note[BARE] is True
+        assert head.flags & Flag.STALE
+        out.egress.card(out.now)
+        item = sink.take()
+        assert item is not None
+        assert Packet.unpack(item.head).flags & Flag.CARD

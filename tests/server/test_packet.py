@@ -17,14 +17,18 @@ PLAIN = Packet(stream=7, epoch=2, seq=9, capture_ns=123, width=5, height=3, code
     stream=st.integers(0, 2**32 - 1),
     seq=st.integers(0, 2**64 - 1),
     tag=st.integers(0, 2**64 - 1),
+    late=st.integers(0, 2**62),
     note=st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=9), max_size=4),
 )
-def test_a_head_survives(stream: int, seq: int, tag: int, note: dict[str, int | str]) -> None:
+def test_a_head_survives(
+    stream: int, seq: int, tag: int, late: int, note: dict[str, int | str]
+) -> None:
     packet = Packet(
         stream=stream,
         epoch=1,
         seq=seq,
         capture_ns=5,
+        late_ns=late,
         width=64,
         height=48,
         codec="i420",
@@ -36,6 +40,7 @@ def test_a_head_survives(stream: int, seq: int, tag: int, note: dict[str, int | 
         note=note,
     )
     assert Packet.unpack(packet.pack()) == packet
+    assert packet.age_ns(9) == 4 + late
 
 
 @given(st.binary(max_size=200))

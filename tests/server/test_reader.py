@@ -39,7 +39,7 @@ class Puppet:
 
 
 class Bench:
-    def __init__(self, pushed: bool, mode: Mode = "live") -> None:
+    def __init__(self, pushed: bool, mode: Mode = "live", source: str = "file:x") -> None:
         self.slots = [Slot.create(100_000) for _ in range(4)]
         self.board = Board.create()
         self.puppets: list[Puppet] = []
@@ -51,7 +51,7 @@ class Bench:
         self.now = 10 * S
         self.reader = Reader(
             7,
-            StreamSpec(source="push" if pushed else "file:x", engine="fake", mode=mode),
+            StreamSpec(source="push" if pushed else source, engine="fake", mode=mode),
             commanded_feed,
             LIMITS,
             Controls(),
@@ -155,6 +155,8 @@ def test_the_next_epoch_follows_the_newest_one_seen(bench: Bench) -> None:
         {"seq": 2**60},
         {"capture_ns": 10**15},
         {"capture_ns": -1},
+        {"late_ns": -1},
+        {"late_ns": 10**15},
     ],
 )
 def test_impossible_frames_end_the_decoder_and_go_nowhere(
@@ -202,3 +204,67 @@ def test_a_pushed_frame_left_untouched_means_it_hangs(push_bench: Bench) -> None
     assert push_bench.lost == ["hangs"]
     push_bench.tick(1)
     assert push_bench.epochs == [3, 3]  # pushed frames bring their own epochs
+
+
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(pushed=False, source="rtsp://camera/1")
+    monkeypatch.setattr(reader, "launch", made.launch)
+    yield made
+    made.close()
+
+
+def waiting(why: str, patience_s: float) -> dict[str, Any]:
+    return {"waiting": why, "patience_s": patience_s}
+
+
+def test_a_camera_that_is_dialled_is_no_decoder_that_hangs(camera: Bench) -> None:
+    """As long as it was said; afterwards it is replaced."""
+    camera.tick()
+    camera.tick(0.0, waiting("", 20.0))
+    camera.tick(19.9)
+    assert camera.lost == []
+    camera.tick(0.2)
+    assert camera.lost == ["the source has stalled"]
+
+
+def test_with_a_picture_the_patience_ends(camera: Bench) -> None:
+    camera.tick()
+    camera.tick(0.0, waiting("", 20.0), READY)
+    camera.tick(LIMITS.source_timeout_s + 0.1)
+    assert camera.lost == ["the source has stalled"]
+    assert camera.faults == ["the source has stalled"]
+
+
+def test_each_reason_is_told_once_and_the_return_with_its_time(camera: Bench) -> None:
+    camera.tick()
+    camera.tick(0.0, waiting("", 20.0), READY)
+    camera.tick(1.0, waiting("gone", 2.0), waiting("", 20.0), waiting("gone", 2.0))
+    camera.tick(1.0, waiting("refused", 2.0))
+    assert camera.faults == ["gone", "refused"]
+    assert camera.outages == []
+    camera.tick(1.5, READY)
+    assert camera.outages == [2.5]
+    camera.tick(0.5, waiting("gone", 2.0))
+    assert camera.faults == ["gone", "refused", "gone"]
+
+
+def test_a_camera_that_was_never_there_does_not_return(camera: Bench) -> None:
+    camera.tick()
+    camera.tick(0.0, waiting("", 20.0), waiting("refused", 2.0), waiting("", 20.0), READY)
+    assert camera.faults == ["refused"]
+    assert camera.outages == []
+
+
+@pytest.mark.parametrize("patience_s", [float("nan"), -1.0, 1e9, "x", None])
+def test_impossible_patience_ends_the_decoder(camera: Bench, patience_s: Any) -> None:
+    camera.tick()
+    camera.tick(0.0, waiting("", patience_s))
+    assert camera.lost == ["died"]
+
+
+def test_a_file_is_given_no_patience(bench: Bench) -> None:
+    bench.tick()
+    bench.tick(0.0, READY, waiting("", 20.0))
+    bench.tick(LIMITS.source_timeout_s + 0.1)
+    assert bench.lost == ["the source has stalled"]

@@ -25,7 +25,7 @@ class Line:
     def feed(self, source: str) -> Iterator[Shown]:
         assert source == "rtsp://x"
         for seq in range(next(self.pictures)):
-            yield Shown(planes(seq), taken_ns=seq)
+            yield Shown(planes(seq), came_ns=seq)
         raise self.error()
 
     def frames(self, count: int) -> list[Shown]:

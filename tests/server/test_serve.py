@@ -20,7 +20,7 @@ import pytest
 from scripted import config_of, listening
 
 from server.errors import SettingInvalid
-from server.serve import address_of, bind
+from server.serve import address_of, bind, with_stream
 from surgiclear_client import Client
 
 ROOT = Path(__file__).parent.parent.parent
@@ -135,3 +135,23 @@ def test_the_client_sees_an_orderly_end() -> None:
         service.stop()
         assert list(watch) == []
         watch.close()
+
+
+def test_a_stream_from_the_command_line_is_one_more() -> None:
+    config = config_of(streams=[{"source": "phantom:"}])
+    assert with_stream(config, None, (), None) is config
+    more = with_stream(config, "rtsp://h/x", ("rtsp://h/y",), "veil")
+    assert [start.source for start in more.streams] == ["phantom:", "rtsp://h/x"]
+    assert more.streams[1].sinks == ("rtsp://h/y",)
+    assert more.streams[1].engine == "veil"
+
+
+@pytest.mark.parametrize(
+    ("source", "sinks"),
+    [(None, ("rtsp://h/y",)), ("rtsp://", ()), ("phantom:", ("http://h/y",)), ("nonsense", ())],
+)
+def test_a_wrong_stream_is_said_before_anything_starts(
+    source: str | None, sinks: tuple[str, ...]
+) -> None:
+    with pytest.raises(SettingInvalid):
+        with_stream(config_of(), source, sinks, None)

@@ -172,6 +172,7 @@ def test_a_silent_source_shows_the_card_at_the_player(tmp_path: Path) -> None:
                 await live.until(
                     lambda: abs(player.seen[-1][1].mean() - picture.mean()) < 30, "a picture"
                 )
+            assert (sink(live).connections, sink(live).restarts) == (1, 0)
 
     with relay("restored") as served:
         asyncio.run(run(served))

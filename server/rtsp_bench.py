@@ -1,0 +1,233 @@
+"""`surgiclear bench rtsp`: a camera's picture in, the restored picture out, both over RTSP.
+
+What is measured: from the moment before the camera hands a coded picture to its RTSP connection,
+to the moment after a player of the published stream has decoded the same picture. So it holds two
+passages through the RTSP server, which are measured alone as well, and the player's own decoder.
+Each picture says its number in pixels. The camera's pictures are coded beforehand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+
+from server import rtsp
+from server.errors import Failure, SourceUnreadable
+from server.live_bench import Cost, Meter, Spread, ready, service
+from server.rtsp_ends import Camera, Format, Player, Sight, recorded
+
+ALONE_S, ENDS_S = 10.0, 10.0
+SETTLE_MOST_S, SETTLED_S = 90.0, 3.0
+PLAY_S, BACK_S = 60.0, 60.0  # for a first picture to come
+OFF_S = 2.0  # that the camera is away
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RtspPlan:
+    """publish, play: addresses under which NAMEs are published and played (MediaMTX: the same);
+    drops: how often the camera leaves afterwards."""
+
+    publish: str
+    play: str
+    form: Format = Format(1280, 720, 25)
+    seconds: float = 60.0
+    drops: int = 10
+    engine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RtspMeasured:
+    """sent: by the camera while it was measured; seen: by the player; lost: numbers that never
+    came; disordered: that came after a later one; growth_ms: p50 of the last 10 s less that of the
+    first; alone_ms: through the server once, without the service; back_s: from the camera's first
+    picture after it was away to the player's; unseen: how often it did not come back in 60 s."""
+
+    form: Format
+    seconds: float
+    sent: int
+    seen: int
+    lost: int
+    disordered: int
+    cards: int
+    latency_ms: Spread
+    alone_ms: Spread
+    growth_ms: float
+    restored: int
+    raw: dict[str, int]
+    drops: dict[str, int]
+    sink: dict[str, int]
+    violations: dict[str, int]
+    cost: Cost
+    back_s: list[float]
+    unseen: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        a, b, c, f = self.latency_ms, self.alone_ms, self.cost, self.form
+        raw = ", ".join(f"{count} {reason}" for reason, count in self.raw.items()) or "none"
+        out = [
+            f"{f.width}x{f.height} at {f.fps} a second for {self.seconds:g} s:"
+            f" {self.sent} sent, {self.seen} seen, {self.lost} lost,"
+            f" {self.disordered} out of order, {self.cards} cards",
+            f"by the service: {self.restored} restored, raw: {raw}, dropped: {self.drops},"
+            f" sink: {self.sink}, invariants violated: {self.violations or 'none'}",
+            f"camera to player: p50 {a.p50:.0f} p95 {a.p95:.0f} p99 {a.p99:.0f} max {a.max:.0f} ms,"
+            f" growth {self.growth_ms:+.1f} ms",
+            f"of which the server alone, once: p50 {b.p50:.0f} p95 {b.p95:.0f} p99 {b.p99:.0f} ms",
+            f"service: {c.cpu_cores:.2f} of {c.cores} cores, {c.memory_mb:.0f} MB,"
+            f" {c.slope_mb_per_min:+.1f} MB/min; {c.other_cores:.2f} cores busy with other work,"
+            f" load {c.load_1min:.1f}",
+        ]
+        if self.back_s or self.unseen:
+            times = " ".join(f"{s:.1f}" for s in self.back_s)
+            out.append(f"back after the camera was away: {times} s, {self.unseen} times never")
+        return out
+
+
+def bench(plan: RtspPlan, told: Callable[[str], None]) -> RtspMeasured:
+    """Raises Failure or SourceUnreadable."""
+    for address in (plan.publish, plan.play):
+        rtsp.check(address)
+    told("codes the camera's pictures")
+    camera = Camera(f"{plan.publish}/camera", plan.form, recorded(plan.form))
+    camera.on()
+    try:
+        told(f"the server alone, {ALONE_S:g} s")
+        alone = _alone(plan, camera)
+        engine = ("--engine", plan.engine) if plan.engine else ()
+        source = ("--source", f"{plan.play}/camera", "--sink", f"{plan.publish}/restored")
+        with service((*source, *engine)) as (url, pid):
+            if not ready(url):
+                raise Failure("the service does not answer")
+            with Player(f"{plan.play}/restored", camera) as player:
+                return _through(plan, camera, player, url, pid, alone, told)
+    finally:
+        camera.off()
+
+
+def _alone(plan: RtspPlan, camera: Camera) -> Spread:
+    with Player(f"{plan.play}/camera", camera) as player:
+        if not player.wait(lambda: bool(player.sights), PLAY_S):
+            why = camera.trouble or "nothing is played there"
+            raise SourceUnreadable(f"no picture through the RTSP server ({why})", "is it running?")
+        time.sleep(ALONE_S)
+        return Spread.of(_latencies(player.sights[len(player.sights) // 5 :], camera))
+
+
+def _latencies(sights: list[Sight], camera: Camera) -> list[float]:
+    return [
+        (sight.at_s - camera.sent[sight.number]) * 1e3
+        for sight in sights
+        if sight.number is not None and sight.number in camera.sent
+    ]
+
+
+def _state(url: str) -> dict[str, Any]:
+    (state,) = httpx.get(f"{url}/v1/streams", timeout=10, trust_env=False).json()
+    return dict(state)
+
+
+def _through(
+    plan: RtspPlan,
+    camera: Camera,
+    player: Player,
+    url: str,
+    pid: int,
+    alone: Spread,
+    told: Callable[[str], None],
+) -> RtspMeasured:
+    if not player.wait(lambda: any(s.number is not None for s in player.sights), PLAY_S):
+        raise Failure(f"no picture came out ({_state(url)['trouble'] or _state(url)['sinks']})")
+    told("waits until frames are restored")
+    _settle(url)
+    told(f"measures, {plan.seconds:g} s")
+    before, begin = _state(url), camera.next
+    with Meter(pid) as meter:
+        time.sleep(plan.seconds)
+        cost = meter.cost()
+    after, end = _state(url), camera.next
+    player.wait(lambda: (player.unrolled.last or 0) >= end - 1, 5.0)
+    sights = list(player.sights)
+    disordered = player.unrolled.disordered
+    ours = [s for s in sights if s.number is not None and begin <= s.number < end]
+    numbers = {s.number for s in ours}
+    first_s, last_s = camera.sent[begin], camera.sent[end - 1]
+    early = [s for s in ours if s.at_s < first_s + ENDS_S]
+    late = [s for s in ours if s.at_s > last_s - ENDS_S]
+    back_s = list(_come_back(plan, camera, player, told))
+    return RtspMeasured(
+        form=plan.form,
+        seconds=plan.seconds,
+        sent=end - begin,
+        seen=len(ours),
+        lost=end - begin - len(numbers),
+        disordered=disordered,
+        cards=sum(s.number is None and first_s < s.at_s < last_s for s in sights),
+        latency_ms=Spread.of(_latencies(ours, camera)),
+        alone_ms=alone,
+        growth_ms=round(_middle(late, camera) - _middle(early, camera), 2),
+        restored=after["restored"] - before["restored"],
+        raw=_less(after["raw"], before["raw"]),
+        drops=_less(after["drops"], before["drops"]),
+        sink=_less(_sink(after), _sink(before)),
+        violations=after["violations"],
+        cost=cost,
+        back_s=[round(s, 2) for s in back_s if s is not None],
+        unseen=sum(s is None for s in back_s),
+    )
+
+
+def _middle(sights: list[Sight], camera: Camera) -> float:
+    return float(np.median(_latencies(sights, camera) or [np.nan]))
+
+
+def _sink(state: dict[str, Any]) -> dict[str, int]:
+    return {"sent": state["sinks"][0]["sent"], **state["sinks"][0]["dropped"]}
+
+
+def _less(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    return dict(+(Counter(after) - Counter(before)))
+
+
+def _settle(url: str) -> None:
+    """Until frames are restored or clear for a while, or the machine proves too slow for it."""
+    end = time.monotonic() + SETTLE_MOST_S
+    good_since: float | None = None
+    while time.monotonic() < end:
+        state = _state(url)
+        good = state["provenance"] == "RESTORED" or state["reason"] == "CLEAR"
+        good_since = (good_since or time.monotonic()) if good else None
+        if good_since is not None and time.monotonic() - good_since > SETTLED_S:
+            return
+        time.sleep(0.25)
+
+
+def _come_back(
+    plan: RtspPlan, camera: Camera, player: Player, told: Callable[[str], None]
+) -> Iterator[float | None]:
+    """Seconds from the camera's first picture to the player's, None where it never came."""
+    for turn in range(1, plan.drops + 1):
+        camera.off()
+        time.sleep(OFF_S)
+        first = camera.on()
+        there = player.wait(
+            lambda first=first: (player.unrolled.last or 0) >= first,  # type: ignore[misc]
+            BACK_S,
+        )
+        if not there:
+            yield None
+            continue
+        seen = next(s for s in player.sights if s.number is not None and s.number >= first)
+        back_s = seen.at_s - camera.sent[first]
+        told(f"camera away, {turn} of {plan.drops}: back after {back_s:.1f} s")
+        yield back_s
+        time.sleep(1.0)

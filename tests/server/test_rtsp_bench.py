@@ -1,0 +1,60 @@
+"""What `bench rtsp` says, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from server.errors import SettingInvalid, SourceUnreadable
+from server.live_bench import Cost, Spread
+from server.rtsp_bench import RtspMeasured, RtspPlan, _less, _middle, bench
+from server.rtsp_ends import Camera, Format, Sight
+from surgiclear import app
+
+FORM = Format(480, 64, 25)
+
+
+def measured(**changes: object) -> RtspMeasured:
+    values: dict[str, object] = {
+        "form": FORM, "seconds": 60.0, "sent": 1500, "seen": 1490, "lost": 10, "disordered": 0,
+        "cards": 0, "latency_ms": Spread.of([90.0, 110.0]), "alone_ms": Spread.of([40.0]),
+        "growth_ms": 1.5, "restored": 1400, "raw": {"LATE": 90}, "drops": {}, "sink": {},
+        "violations": {}, "back_s": [1.25], "unseen": 1,
+        "cost": Cost(cpu_cores=1.0, cores=2, memory_mb=300.0, slope_mb_per_min=0.1,
+                     other_cores=0.4, load_1min=1.0),
+    }  # fmt: skip
+    return RtspMeasured(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_everything_is_said() -> None:
+    said = "\n".join(measured().lines())
+    for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE", "p50 100", "growth +1.5 ms",
+                  "alone, once: p50 40", "load 1.0", "1.2 s, 1 times never"):  # fmt: skip
+        assert words in said
+
+
+def test_the_middle_is_of_what_was_sent_and_seen() -> None:
+    camera = Camera("rtsp://h/x", FORM, [])
+    camera.sent = {0: 1.0, 1: 2.0, 2: 3.0}
+    sights = [Sight(1.1, 0), Sight(2.3, 1), Sight(3.2, 2), Sight(9.0, None), Sight(9.0, 77)]
+    assert _middle(sights, camera) == pytest.approx(200.0)
+
+
+def test_counts_are_of_the_time_between() -> None:
+    assert _less({"LATE": 5, "CLEAR": 2}, {"LATE": 5, "CLEAR": 1}) == {"CLEAR": 1}
+
+
+def test_no_server_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.rtsp_bench.recorded", lambda form: [])
+    monkeypatch.setattr("server.rtsp_bench.PLAY_S", 0.5)
+    nowhere = "rtsp://127.0.0.1:1"
+    with pytest.raises(SourceUnreadable, match="refuses the connection"):
+        bench(RtspPlan(publish=nowhere, play=nowhere, form=FORM), lambda line: None)
+    with pytest.raises(SettingInvalid):
+        bench(RtspPlan(publish="http://x", play=nowhere, form=FORM), lambda line: None)
+
+
+@pytest.mark.parametrize("size", ["big", "320x180", "1281x720"])
+def test_a_size_that_holds_no_number_is_refused(size: str) -> None:
+    done = CliRunner().invoke(app, ["bench", "rtsp", "rtsp://x", "rtsp://x", "--size", size])
+    assert isinstance(done.exception, SettingInvalid)
