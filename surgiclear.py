@@ -55,6 +55,13 @@ def restore(
     provider: Annotated[
         Backend, typer.Option(help="What runs a full-frame engine; veil runs on the CPU.")
     ] = "cpu",
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Take what can be read of a damaged video.")
+    ] = False,
+    on_gpu: Annotated[
+        bool,
+        typer.Option("--on-gpu", help="NVDEC to NVENC, no frame leaves the GPU (nv12 engines)."),
+    ] = False,
 ) -> int:
     """Restore a recording, a picture or a folder of pictures."""
     from rich.console import Console
@@ -68,6 +75,11 @@ def restore(
         encoder=encoder, salvage=salvage,
     )  # fmt: skip
     with ended_by_signals() as ending:
+        if on_gpu:
+            from server.gpu_video import run as run_on_gpu
+
+            typer.echo(run_on_gpu(order, engine, report).sentence())
+            return 0
         done = run(
             order, lambda: choose(engine, provider=provider), Console(stderr=True), report, ending
         )

@@ -7,8 +7,12 @@ from contextlib import ExitStack
 
 from engines import onnxrt, veil
 from engines.bundle import Bundle
+from engines.contract import LUMA
+from engines.cuda import Device
 from engines.engine import Backend, Engine
-from engines.fullframe import FullFrame
+from engines.errors import FeedsWrong
+from engines.fullframe import FullFrame, repainter
+from engines.ongpu import Frames
 from engines.repaint import HalfRepaint, Repaint, Repainter, half
 from engines.restorer import Restorer
 from engines.rungs import Rungs
@@ -54,6 +58,32 @@ def restorer_of(bundle: Bundle, store: Store, backend: Backend = "cpu") -> Resto
     return restorer
 
 
+def restorer_on_gpu(
+    bundle: Bundle, store: Store, device: Device | None = None
+) -> tuple[FullFrame, Frames]:
+    """The restorer of a bundle of the nv12 contract for pictures that stay on the GPU, and the
+    memory they live in. Raises as restorer_of."""
+    port = bundle.manifest.inputs[0]
+    if port.name != LUMA:
+        raise FeedsWrong(
+            f"{bundle.manifest.name} does not take planes", "export it with --contract nv12"
+        )
+    from engines.build import load
+    from engines.cuda import Cuda
+
+    _, height, width = onnxrt.fixed_shape(port)
+    with ExitStack() as opened:
+        detector = veil.from_bundle(store.find("veil"))
+        opened.callback(detector.close)
+        device = device or Cuda()
+        engine = load(bundle, device=device)
+        opened.callback(engine.close)
+        frames = Frames(device, width, height)
+        restorer = FullFrame(engine, bundle.manifest, detector, frames)
+        opened.pop_all()
+    return restorer, frames
+
+
 def ladder_of(bundle: Bundle, store: Store, backend: Backend = "cpu") -> Restorer:
     """The same for a live stream: a full-frame network with all the rungs below it. The half
     resolution is there where the store has a bundle of the same network for half the sides.
@@ -71,8 +101,10 @@ def ladder_of(bundle: Bundle, store: Store, backend: Backend = "cpu") -> Restore
                 continue
             engine = BACKENDS[backend](found)
             opened.callback(engine.close)
-            network = Repaint(engine, found.manifest)
-            networks.append((label, network if label == "full" else HalfRepaint(network)))
+            if label == "full":
+                networks.append((label, repainter(engine, found.manifest)))
+            else:
+                networks.append((label, HalfRepaint(Repaint(engine, found.manifest))))
         restorer = Rungs(bundle.manifest.name, networks, detector)
         opened.pop_all()
     return restorer

@@ -43,7 +43,7 @@ def contest(
     Raises FeedsWrong for a bundle of another size, BackendMissing where torch is asked and absent.
     """
     manifest = bundle.manifest
-    _, h, w, _ = _rgb_shape(bundle)
+    h, w = _sides(bundle)
     if size not in (None, (h, w)):
         raise FeedsWrong(
             f"{manifest.name} takes {w}x{h}", "leave --size out, or export it for that size"
@@ -89,13 +89,13 @@ def contest(
     return sheet((h, w), rows, work, peak, name)
 
 
-def _rgb_shape(bundle: Bundle) -> tuple[int, ...]:
+def _sides(bundle: Bundle) -> tuple[int, int]:
     port = bundle.manifest.inputs[0]
-    if len(port.shape) != 4 or port.dtype != "uint8":
+    if port.layout not in ("b h w c", "b h w") or port.dtype != "uint8":
         raise FeedsWrong(
-            f"{bundle.manifest.name} does not take RGB frames", "leave --provider out for veil"
+            f"{bundle.manifest.name} takes no 8-bit frames", "leave --provider out for veil"
         )
-    return fixed_shape(port)
+    return fixed_shape(port)[1:3]  # type: ignore[return-value]
 
 
 def _work(bundle: Bundle) -> tuple[Work | None, str]:

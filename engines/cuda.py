@@ -28,6 +28,19 @@ class Gpu:
     driver: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A copy of rows between two addresses, each on the GPU or in pinned memory. pitch: bytes
+    from row to row."""
+
+    target: int
+    target_pitch: int
+    source: int
+    source_pitch: int
+    row_bytes: int
+    rows: int
+
+
 class Device(Protocol):
     """One GPU. Copies and launches are queued on a stream and return at once. elapsed_ms: between
     two timed events that have passed; used_bytes: of its memory, by everybody."""
@@ -42,6 +55,7 @@ class Device(Protocol):
     def used_bytes(self) -> int: ...
     def upload(self, address: int, host: Bytes, stream: int) -> None: ...
     def download(self, host: Bytes, address: int, stream: int) -> None: ...
+    def copy_rows(self, rows: Rows, stream: int) -> None: ...
     def mark(self, event: int, stream: int) -> None: ...
     def after(self, event: int, stream: int) -> None: ...
     def wait(self, event: int) -> None: ...
@@ -121,6 +135,13 @@ class Cuda:
     def download(self, host: Bytes, address: int, stream: int) -> None:
         kind = self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", host.ctypes.data, address, host.nbytes, kind, stream)
+
+    def copy_rows(self, rows: Rows, stream: int) -> None:
+        kind = self._rt.cudaMemcpyKind.cudaMemcpyDefault  # addresses say where they are
+        self._call(
+            "cudaMemcpy2DAsync", rows.target, rows.target_pitch, rows.source, rows.source_pitch,
+            rows.row_bytes, rows.rows, kind, stream,
+        )  # fmt: skip
 
     def mark(self, event: int, stream: int) -> None:
         self._call("cudaEventRecord", event, stream)

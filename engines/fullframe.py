@@ -7,21 +7,39 @@ unlike `veil` its output is not bounded by its input, and the guard has the last
 
 from __future__ import annotations
 
+from engines.contract import LUMA
 from engines.engine import Engine
 from engines.manifest import Manifest
+from engines.nv12 import Nv12Repaint
+from engines.ongpu import Frames
 from engines.picture import Picture
-from engines.repaint import Repaint
+from engines.repaint import Repaint, Repainter
 from engines.restorer import Analysis, Restorer
+
+
+def repainter(engine: Engine, manifest: Manifest, frames: Frames | None = None) -> Repainter:
+    """The network's repair by its contract. Raises FeedsWrong for one that is none."""
+    if manifest.inputs[0].name == LUMA:
+        return Nv12Repaint(engine, manifest, frames)
+    return Repaint(engine, manifest)
 
 
 class FullFrame:
     """Restores the pictures of one stream, in order, at the one size that the engine takes.
+    frames: memory on the GPU for pictures that stay there.
 
-    Raises FeedsWrong for an engine that does not take and give uint8 RGB frames, 1 h w 3.
+    Raises FeedsWrong for an engine that takes neither RGB frames nor a decoder's planes.
     """
 
-    def __init__(self, engine: Engine, manifest: Manifest, detector: Restorer) -> None:
-        self._repaint, self._detector = Repaint(engine, manifest), detector
+    def __init__(
+        self,
+        engine: Engine,
+        manifest: Manifest,
+        detector: Restorer,
+        frames: Frames | None = None,
+    ) -> None:
+        self._repaint = repainter(engine, manifest, frames)
+        self._detector = detector
         self._name = manifest.name
 
     @property

@@ -197,7 +197,8 @@ def markdown(rows: Sequence[Row]) -> str:
         return "-" if value is None else text.format(value)
 
     def plan(megabytes: float | None, seconds: float | None) -> str:
-        return "-" if megabytes is None else f"{megabytes:.1f} MB, {seconds:.0f} s"
+        took = "" if seconds is None else f", {seconds:.1f} s"
+        return "-" if megabytes is None else f"{megabytes:.1f} MB{took}"
 
     lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda r: (r.name, r.size)):

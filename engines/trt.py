@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from engines.bundle import Bundle
-from engines.cuda import Bytes, Device
+from engines.cuda import Bytes, Device, Rows
+from engines.dlpack import Plane
 from engines.engine import Array, Info
-from engines.errors import BackendMissing, BuildFailed, PlanRefused, RunFailed
+from engines.errors import BackendMissing, BuildFailed, FeedsWrong, PlanRefused, RunFailed
 from engines.manifest import Port
 from engines.onnxrt import check_feeds, fixed_shape
 
@@ -310,6 +311,53 @@ class TensorRt:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """One frame, in and out. Raises FeedsWrong, RunFailed."""
         return self.collect(self.submit(feeds))
+
+    def run_planes(
+        self, planes: Mapping[str, Plane], feeds: Mapping[str, Array], outputs: Mapping[str, Plane]
+    ) -> None:
+        """One frame whose planes are on the GPU, into planes on the GPU; `feeds` are the other
+        inputs. Nothing but those crosses the bus. Raises FeedsWrong, RunFailed."""
+        self._check_planes(planes, feeds, outputs)
+        slot, device, compute = self._slots[self._next], self._device, self._streams[1]
+        if slot.busy:
+            raise RunFailed("a frame waits to be collected", "collect it first")
+        for name, value in feeds.items():
+            slot.host[name][:] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+            device.upload(slot.memory[name], slot.host[name], compute)
+        for name, plane in planes.items():
+            device.copy_rows(
+                Rows(slot.memory[name], plane.row_bytes, plane.address, plane.pitch,
+                     plane.row_bytes, plane.rows),
+                compute,
+            )  # fmt: skip
+        device.mark(slot.begun, compute)
+        if slot.graph is None:
+            self._launch(slot)
+        else:
+            device.replay(slot.graph, compute)
+        device.mark(slot.computed, compute)
+        for name, plane in outputs.items():
+            device.copy_rows(
+                Rows(plane.address, plane.pitch, slot.memory[name], plane.row_bytes,
+                     plane.row_bytes, plane.rows),
+                compute,
+            )  # fmt: skip
+        device.mark(slot.downloaded, compute)
+        device.wait(slot.downloaded)
+        self.device_ms = device.elapsed_ms(slot.begun, slot.computed)
+
+    def _check_planes(
+        self, planes: Mapping[str, Plane], feeds: Mapping[str, Array], outputs: Mapping[str, Plane]
+    ) -> None:
+        rest = tuple(port for port in self._inputs if port.name not in planes)
+        check_feeds(rest, feeds)
+        for ports, given in ((self._inputs, planes), (self._outputs, outputs)):
+            shapes = {port.name: fixed_shape(port)[1:] for port in ports}
+            for name, plane in given.items():
+                if shapes.get(name) != plane.shape:
+                    raise FeedsWrong(f"{name} is {plane.shape}", f"give {shapes.get(name)}")
+        if set(outputs) != {port.name for port in self._outputs}:
+            raise FeedsWrong(f"outputs {sorted(outputs)}", "give a plane for each")
 
     def close(self) -> None:
         """Frees the engine and its memory on the GPU."""

@@ -6,13 +6,14 @@ all that the streams and events allow, and never earlier than it must be.
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from engines.cuda import Bytes, Gpu
+from engines.cuda import Bytes, Gpu, Rows
 from engines.errors import RunFailed
 
 Work = Callable[[], None]
@@ -33,6 +34,7 @@ class FakeDevice:
     recording: list[Work] | None = None
     replays: int = 0
     launches: int = 0
+    copied: int = 0  # calls of copy_rows
     broken: bool = False
     closed: bool = False
     _last: int = 0
@@ -92,6 +94,25 @@ class FakeDevice:
             host[:] = self.memory[address]
 
         self.queues[stream].append(("work", copy))
+
+    def copy_rows(self, rows: Rows, stream: int) -> None:
+        def copy() -> None:
+            source = self._rows(rows.source, rows.source_pitch, rows)
+            self._rows(rows.target, rows.target_pitch, rows)[:] = source
+
+        self.copied += 1
+        self.queues[stream].append(("work", copy))
+
+    def _rows(self, address: int, pitch: int, rows: Rows) -> Bytes:
+        """Of its own memory by its handle, or of this process by its address."""
+        size = pitch * (rows.rows - 1) + rows.row_bytes
+        if address in self.memory:
+            flat = self.memory[address]
+        else:
+            flat = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+        strides = (pitch, 1)
+        view: Bytes = np.lib.stride_tricks.as_strided(flat, (rows.rows, rows.row_bytes), strides)
+        return view
 
     def mark(self, event: int, stream: int) -> None:
         self.marks[event] += 1

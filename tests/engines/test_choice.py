@@ -10,11 +10,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from bundles import GAIN, tiny_bundle, tiny_fields, tiny_files, tiny_model
+from planes import plane_bundle
 
 from engines.bundle import Bundle, Vector, write
-from engines.choice import BACKENDS, half_of, ladder_of, restorer_of
+from engines.choice import BACKENDS, half_of, ladder_of, restorer_of, restorer_on_gpu
 from engines.engine import Backend
-from engines.errors import BackendMissing, BundleMissing, EngineError
+from engines.errors import BackendMissing, BundleMissing, EngineError, FeedsWrong
 from engines.fullframe import FullFrame
 from engines.picture import Rgb
 from engines.rungs import Rungs
@@ -95,6 +96,25 @@ def test_a_live_engine_has_every_rung(tmp_path: Path) -> None:
         np.testing.assert_allclose(out.pixels[30, 40], want)
     rungs.close()
     assert isinstance(ladder_of(store.find("veil"), store), VeilRestorer)
+
+
+@needs_veil
+def test_planes_stay_on_the_gpu_only_where_there_is_one(tmp_path: Path) -> None:
+    store = Store(user=tmp_path)
+    with pytest.raises(FeedsWrong, match="--contract nv12"):
+        restorer_on_gpu(tiny_bundle(tmp_path / "tiny"), store)
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(BackendMissing):
+        restorer_on_gpu(plane_bundle(tmp_path / "planes"), store)
+
+
+@needs_veil
+def test_a_network_over_planes_is_chosen_by_its_contract(tmp_path: Path) -> None:
+    store = Store(user=tmp_path)
+    restorer = restorer_of(plane_bundle(tmp_path / "planes"), store)
+    restorer.warm(40, 24)
+    restorer.close()
 
 
 @pytest.mark.parametrize("backend", ["cuda", "ort-tensorrt", "tensorrt"])

@@ -84,5 +84,5 @@ def test_another_size_or_another_kind_is_refused(bundle: Bundle) -> None:
         contest(bundle, ["cpu"], size=(720, 1280))
     if not (PACKAGE_FOLDER / "veil").is_dir():
         pytest.skip("the package has no veil bundle")
-    with pytest.raises(FeedsWrong, match="does not take RGB frames"):
+    with pytest.raises(FeedsWrong, match="no 8-bit frames"):
         contest(Store().find("veil"), ["cpu"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.cuda import Cuda
+from engines.cuda import Cuda, Rows
 from engines.errors import BackendMissing, RunFailed
 
 needs_bindings = pytest.mark.skipif(
@@ -22,7 +22,9 @@ class FakeRuntime:
     """Answers as cuda.bindings.runtime does: a tuple whose first item is the status."""
 
     def __init__(self) -> None:
-        self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
+        self.cudaMemcpyKind = SimpleNamespace(
+            cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDefault=4
+        )
         self.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
         self.calls: list[tuple[Any, ...]] = []
         self.failing: set[str] = set()
@@ -81,6 +83,13 @@ def test_copies_go_the_right_way(runtime: FakeRuntime) -> None:
     up, down = runtime.calls[-2:]
     assert up == ("cudaMemcpyAsync", address, host.ctypes.data, 64, 1, stream)
     assert down == ("cudaMemcpyAsync", host.ctypes.data, address, 64, 2, stream)
+
+
+def test_rows_are_copied_with_both_pitches(runtime: FakeRuntime) -> None:
+    device = Cuda()
+    stream = device.stream()
+    device.copy_rows(Rows(1000, 64, 2000, 80, 60, 10), stream)
+    assert runtime.calls[-1] == ("cudaMemcpy2DAsync", 1000, 64, 2000, 80, 60, 10, 4, stream)
 
 
 def test_a_launch_is_recorded_between_begin_and_end(runtime: FakeRuntime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from engines.errors import ExportRefused
-from engines.survey import Row, Task, alone, markdown, read_rows, survey
+from engines.store import PACKAGE_FOLDER
+from engines.survey import VEIL, Row, Task, alone, markdown, measure, read_rows, survey
 
 GOOD = Row(
     name="good", size=(67, 93), nodes=10, export_s=2.0, difference=0.0, parity_db=61.2,
@@ -60,18 +62,48 @@ def test_the_table() -> None:
     assert lines[2].startswith("| bad | 1280x720 | - |")
     assert lines[2].endswith("| DFT: not known |")
     assert (
-        "| good | 93x67 | 2 | 10 | 0 | 61.2 | 50% | 1.2 MB, 3 s | 0.8 MB, 4 s | nothing |" in text
+        "| good | 93x67 | 2 | 10 | 0 | 61.2 | 50% | 1.2 MB, 3.0 s | 0.8 MB, 4.0 s | nothing |"
+        in text
     )
 
 
-@pytest.mark.skipif(
-    os.environ.get("SURGICLEAR_LONG") != "1", reason="minutes of tracing: SURGICLEAR_LONG=1"
+long = pytest.mark.skipif(
+    os.environ.get("SURGICLEAR_LONG") != "1", reason="a minute of tracing: make plans"
 )
-@pytest.mark.timeout(3000)
-@pytest.mark.parametrize("size", [(720, 1280), (1080, 1920)])
-@pytest.mark.parametrize("name", ["ramit", "focalnet"])
-def test_plans_for_the_rtx_4090_are_built_without_one(name: str, size: tuple[int, int]) -> None:
+needs_tensorrt = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None,
+    reason="the extra `tensorrt` is not installed",
+)
+
+
+def assert_built(name: str, size: tuple[int, int]) -> None:
     row = alone(Task(name, size, "sm89", prove=False), 2800)
     assert row.stopped == ""
     assert row.fp16_mb is not None
     assert row.fp16_mb > 1
+
+
+@needs_tensorrt
+@pytest.mark.timeout(3000)
+def test_a_plan_for_the_rtx_4090_is_built_without_one() -> None:
+    """The quickest of the four that `make plans` builds: FocalNet in FP16 at 1280x720."""
+    assert_built("focalnet", (720, 1280))
+
+
+@long
+@needs_tensorrt
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("size", [(720, 1280), (1080, 1920)])
+@pytest.mark.parametrize("name", ["ramit", "focalnet"])
+def test_plans_for_the_rtx_4090_are_built_without_one(name: str, size: tuple[int, int]) -> None:
+    assert_built(name, size)
+
+
+@needs_tensorrt
+def test_veil_has_a_row_of_its_own() -> None:
+    if not (PACKAGE_FOLDER / "veil").is_dir():
+        pytest.skip("the package has no veil bundle")
+    row = measure(Task("veil", (720, 1280)))
+    assert (row.name, row.size) == ("veil", VEIL)
+    assert row.nodes is not None and row.nodes > 100
+    assert (row.fp32_mb or 0) > 0.5 or row.stopped
