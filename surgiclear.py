@@ -17,8 +17,8 @@ from engines.verbs import app as engines_app
 from server import verbs
 from server.errors import Failure, SettingInvalid, SurgiclearError
 
-app = typer.Typer(
 Word = TypeVar("Word", bound=str)
+app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,9 +49,6 @@ def restore(
     encoder: Annotated[
         str | None, typer.Option(help="libav encoder, as NAME:KEY=VALUE,KEY=VALUE.")
     ] = None,
-    salvage: Annotated[
-        bool, typer.Option("--salvage", help="Take what can be read of a damaged video.")
-    ] = False,
     provider: Annotated[
         Backend, typer.Option(help="What runs a full-frame engine; veil runs on the CPU.")
     ] = "cpu",
@@ -144,9 +141,6 @@ def _data(given: Path | None) -> Path:
     return found
 
 
-@contextlib.contextmanager
-def _training() -> Iterator[None]:
-    """The trainer's own errors, and a missing extra, as one line."""
 def _words(text: str, known: Iterable[Word]) -> list[Word]:
     """The words of a comma-separated list. Raises SettingInvalid for one that is not known."""
     table = {str(word): word for word in known}
@@ -156,6 +150,9 @@ def _words(text: str, known: Iterable[Word]) -> list[Word]:
     return [table[word] for word in asked]
 
 
+@contextlib.contextmanager
+def _training() -> Iterator[None]:
+    """The trainer's own errors, and a missing extra, as one line."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -285,9 +282,6 @@ def bench_speed(
     engine: Annotated[str | None, typer.Option(help="A bundle's name or path.")] = None,
     rounds: Annotated[int, typer.Option(help="Bare and restored runs, in turn.")] = 3,
     encoder: Annotated[str | None, typer.Option(help="As of restore.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
-) -> None:
-    """Frames a second and CPU time beside the bare transcode; or one engine with its roofline."""
     provider: Annotated[
         str, typer.Option(help="Measure a full-frame engine alone, in these run times (commas).")
     ] = "",
@@ -295,11 +289,11 @@ def bench_speed(
         str, typer.Option(help="The same network in torch beside it: eager, compile (commas).")
     ] = "",
     runs: Annotated[int, typer.Option(min=3, help="Of an engine alone, at most.")] = 100,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+) -> None:
+    """Frames a second and CPU time beside the bare transcode; or one engine with its roofline."""
     from rich.console import Console
 
-    from server.choose import choose
-    from server.restore import ended_by_signals
-    from server.speed import bench
     if provider or against:
         from engines.contest import EAGER, contest
         from engines.engine import BACKENDS
@@ -319,6 +313,9 @@ def bench_speed(
         (console if console.is_terminal else Console(width=200)).print(sheet.table())
         return
 
+    from server.choose import choose
+    from server.restore import ended_by_signals
+    from server.speed import bench
 
     with ended_by_signals():
         speed = bench(
