@@ -179,10 +179,10 @@ def demo(
 def recipes() -> None:
     """List what can be trained."""
     with _training():
-        from trainer.recipes import RECIPES
+        from trainer.tasks.verbs import table
 
-        for name, make in RECIPES.items():
-            typer.echo(f"{name:16s} {make().about}")
+        for name, about in table():
+            typer.echo(f"{name:28s} {about}")
 
 
 @app.command()
@@ -191,16 +191,68 @@ def train(
     data: Data = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="A few steps: shapes, memory, time; writes nothing.")
+    ] = False,
+    start: Annotated[str | None, typer.Option(help="Checkpoint to begin with.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Checkpoint to learn from.")] = None,
+    guard: Annotated[str | None, typer.Option(help="Data that a tuned net must not lose.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Stop after so many.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples of a step, over all.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Parts that a batch is cut into.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Loading processes.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
+    compile_: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="As the recipe has it.")
+    ] = None,
 ) -> None:
-    """Train a recipe; checkpoints in OUT/RECIPE."""
+    """Train a recipe; checkpoints in OUT/RECIPE. On several processes: start it by torchrun."""
     with _training():
-        from trainer.recipes import RECIPES
-        from trainer.run import run
+        from trainer.tasks.run import Settings
+        from trainer.tasks.verbs import train as run
 
-        if recipe not in RECIPES:
-            raise SettingInvalid(f"no recipe is named {recipe!r}", f"take {', '.join(RECIPES)}")
-        done = run(RECIPES[recipe](), _data(data), out, resume=resume, say=typer.echo)
-    typer.echo(f"wrote {done}")
+        settings = Settings(
+            start=start, teacher=teacher, guard=guard, steps=steps, batch=batch,
+            accumulate=accumulate, workers=workers, threads=threads, compile=compile_,
+        )  # fmt: skip
+        done = run(recipe, _data(data), out, resume=resume, dry=dry_run, settings=settings)
+    if done is not None:
+        typer.echo(f"wrote {done}")
+
+
+@bench_app.command("align")
+def bench_align(
+    data: Data = None,
+    count: Annotated[int, typer.Option(help="Frames.")] = 8,
+    raft: Annotated[Path | None, typer.Option(help="Weights: RAFT instead of DIS.")] = None,
+) -> None:
+    """How well alignment finds a known movement under synthetic smoke."""
+    with _training():
+        from trainer.tasks.verbs import bench_align as run
+
+        typer.echo(run(_data(data), count, raft))
+
+
+@bench_app.command("train")
+def bench_train(
+    data: Data = None,
+    net: Annotated[str, typer.Option(help="A network's name.")] = "focalnet",
+    crop: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
+    batch: Annotated[int, typer.Option(help="Crops a step.")] = 4,
+    rounds: Annotated[int, typer.Option(help="How often the two take turns.")] = 3,
+    steps: Annotated[int, typer.Option(help="Steps a turn.")] = 4,
+    workers: Annotated[int, typer.Option(help="Loading processes of ours.")] = 1,
+) -> None:
+    """Training throughput beside a plain loop of the same net."""
+    with _training():
+        from trainer.tasks.verbs import bench_train as run
+
+        typer.echo(
+            run(
+                _data(data), net, crop=crop, batch=batch, rounds=rounds, steps=steps,
+                workers=workers,
+            )
+        )  # fmt: skip
 
 
 @app.command()

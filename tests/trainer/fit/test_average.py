@@ -1,0 +1,32 @@
+"""The averaged weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.fit.average import Average
+
+
+def test_it_is_the_exponential_mean_with_a_quick_youth() -> None:
+    net = nn.BatchNorm2d(1)
+    average = Average(net, 0.5)
+    want = 1.0
+    for step, value in enumerate((3.0, 5.0, 7.0)):
+        with torch.no_grad():
+            net.weight.fill_(value)
+            assert net.running_mean is not None
+            net.running_mean.fill_(value)
+        average.update(net, step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        want = decay * want + (1 - decay) * value
+        assert average.net.state_dict()["weight"].item() == pytest.approx(want)
+        assert average.net.state_dict()["running_mean"].item() == value
+
+
+def test_it_is_a_copy_in_eval_mode_without_gradients() -> None:
+    net = nn.Linear(2, 2).train()
+    average = Average(net, None)
+    assert not average.net.training and net.training
+    assert not any(p.requires_grad for p in average.net.parameters())

@@ -1,0 +1,57 @@
+"""Files of a run: whole or not at all, and taken by the zoo's own loader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import models
+from trainer.fit import checkpoint
+from trainer.fit.checkpoint import LAST, load_state, read_about, save_state, save_weights
+
+
+def test_the_zoo_knows_a_net_by_its_last_checkpoint(tmp_path: Path) -> None:
+    net = models.RESTORERS["ramit"].build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    save_weights(tmp_path / LAST, net, {"recipe": {"name": "x"}})
+    again = models.load(tmp_path / LAST)
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    assert read_about(tmp_path / LAST) == {"recipe": {"name": "x"}}
+
+
+def test_a_file_of_another_program_has_no_recipe(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="holds no recipe"):
+        read_about(tmp_path / "other.safetensors")
+
+
+def test_a_write_cut_off_leaves_the_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_state(tmp_path, {"step": 1, "recipe": "{}"})
+
+    def cut(value: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", cut)
+    with pytest.raises(OSError, match="disk full"):
+        save_state(tmp_path, {"step": 2, "recipe": "{}"})
+    monkeypatch.undo()
+    state = load_state(tmp_path, {})
+    assert state is not None and state["step"] == 1
+
+
+def test_a_state_is_unpickled_as_plain_values_only(tmp_path: Path) -> None:
+    torch.save({"recipe": "{}", "net": nn.Linear(1, 1)}, tmp_path / checkpoint.STATE)
+    with pytest.raises(Exception, match="[Ww]eights.only"):
+        load_state(tmp_path, {})
+
+
+def test_nothing_there_is_none(tmp_path: Path) -> None:
+    assert load_state(tmp_path, {}) is None

@@ -1,0 +1,1 @@
+"""What the recipes train on: pairs, crops of them, clips, and pools without pairs."""

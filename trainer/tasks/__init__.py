@@ -1,0 +1,1 @@
+"""Nets and losses of each way of training; trainer/fit runs them."""

@@ -1,0 +1,227 @@
+"""Recipes as functions: each returns a frozen value; a recipe derives from another by replacing.
+
+SurgClean's protocol (facts of its released option files and of its paper): crops of 128, batch 2,
+Adam 1e-4 with betas 0.9 and 0.99, 200 000 steps, L1 where the warp is valid, EMA 0.999. The two
+disagree about the rate: constant in the files, halved every 100 000 steps in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from trainer.fit.plan import Plan
+from trainer.fit.schedule import Cosine, Halved, Straight
+from trainer.fit.task import Adam
+from trainer.tasks.distill import Distill
+from trainer.tasks.finetune import Finetune
+from trainer.tasks.job import Recipe
+from trainer.tasks.restore import Restore
+from trainer.tasks.unpaired import Unpaired
+from trainer.tasks.video import Video
+
+NETS = (
+    "restormer", "focalnet", "convir", "fourmer", "mambair", "histoformer", "ramit", "amir",
+    "ast", "xrestormer", "sfhformer", "mambairv2",
+)  # fmt: skip
+# crop and batch of the released option files, where they are not 128 and 2
+DEVIATIONS: Mapping[str, tuple[int, int]] = {
+    "mambair": (64, 1),
+    "mambairv2": (128, 1),
+    "convir": (256, 2),
+}
+
+
+def surgclean(net: str) -> Recipe:
+    """The unified protocol, as it is written: one for all nets, the rate constant."""
+    return Recipe(
+        name=f"surgclean-{net}",
+        about=f"{net} by SurgClean's unified protocol, constant rate (its option files)",
+        job=Restore(net=net, size=128, optimiser=Adam(learning_rate=1e-4), alignment="output"),
+        plan=Plan(steps=200_000, batch=2, seed=10, ema=0.999),
+    )
+
+
+def surgclean_halved(net: str) -> Recipe:
+    """The same with the rate as the paper tells it."""
+    base = surgclean(net)
+    return replace(
+        base,
+        name=f"surgclean-halved-{net}",
+        about=f"{net} by SurgClean's unified protocol, rate halved every 100,000 (its paper)",
+        plan=replace(base.plan, schedule=Halved(every=100_000)),
+    )
+
+
+def surgclean_released(net: str) -> Recipe:
+    """The same with the crop and batch that the released option file of this net really has."""
+    base = surgclean(net)
+    size, batch = DEVIATIONS[net]
+    assert isinstance(base.job, Restore)
+    return replace(
+        base,
+        name=f"surgclean-released-{net}",
+        about=f"{net} as its released option file has it: crops of {size}, batch {batch}",
+        job=replace(base.job, size=size),
+        plan=replace(base.plan, batch=batch),
+    )
+
+
+def modern(net: str) -> Recipe:
+    """Larger crops and batch, AdamW, cosine, bfloat16; pairs aligned once, where flow is sure."""
+    steps = 60_000
+    return Recipe(
+        name=f"modern-{net}",
+        about=f"{net}: AdamW, cosine, crops of 256, batch 16, bf16, channels-last, compiled",
+        job=Restore(
+            net=net,
+            size=256,
+            optimiser=Adam(
+                learning_rate=4e-4, betas=(0.9, 0.99), weight_decay=1e-3, decoupled=True
+            ),
+            alignment="input",
+            ssim=0.2,
+        ),
+        plan=Plan(
+            steps=steps,
+            batch=16,
+            schedule=Cosine(steps=steps, floor=0.01, warm_up=1000),
+            precision="bf16-mixed",
+            clip=1.0,
+            channels_last=True,
+            compile=True,
+        ),
+    )
+
+
+def small_box(net: str) -> Recipe:
+    """`modern` for a machine without a GPU: short, small crops and batch."""
+    base = modern(net)
+    assert isinstance(base.job, Restore)
+    steps = 8000
+    return replace(
+        base,
+        name=f"small-{net}",
+        about=f"{net}: as modern, for two CPU cores: crops of 128, batch 4, 8,000 steps",
+        job=replace(base.job, size=128),
+        plan=replace(
+            base.plan,
+            steps=steps,
+            batch=4,
+            compile=False,  # gains nothing where convolutions are all the work
+            schedule=Cosine(steps=steps, floor=0.01, warm_up=200),
+            workers=1,
+            save_every=100,
+            judge_every=500,
+            picture_every=200,
+        ),
+    )
+
+
+def selfsvd() -> Recipe:
+    """SelfSVD's schedule: crops of 256, five frames, batch 4, cosine to 1e-7 over 100 000."""
+    steps = 100_000
+    return Recipe(
+        name="selfsvd",
+        about="SelfSVD: causal video net taught by the clear frame before the smoke",
+        job=Video(maker=Adam(learning_rate=1e-4), critic=Adam(learning_rate=2e-4)),
+        plan=Plan(
+            steps=steps,
+            batch=4,
+            schedule=Cosine(steps=steps, floor=1e-3),
+            ema=None,
+        ),
+    )
+
+
+def selfsvd_star() -> Recipe:
+    """The second stage: half the rates, cosine to a tenth, 50 000 steps, from SelfSVD."""
+    steps = 50_000
+    base = selfsvd()
+    return replace(
+        base,
+        name="selfsvd-star",
+        about="SelfSVD*: goes on from SelfSVD, truth cleaned by that net (needs --start)",
+        job=Video(maker=Adam(learning_rate=5e-5), critic=Adam(learning_rate=1e-4), star=True),
+        plan=replace(base.plan, steps=steps, schedule=Cosine(steps=steps, floor=0.1)),
+    )
+
+
+def desmoke_lap() -> Recipe:
+    """CycleGAN's schedule with Desmoke-LAP's losses."""
+    steps = 200_000
+    return Recipe(
+        name="desmoke-lap",
+        about="unpaired, in the manner of CycleGAN and Desmoke-LAP",
+        job=Unpaired(optimiser=Adam(learning_rate=2e-4, betas=(0.5, 0.999))),
+        plan=Plan(
+            steps=steps,
+            batch=1,
+            schedule=Straight(keep=steps // 2, steps=steps),
+            ema=None,
+        ),
+    )
+
+
+def desmoke_lap_of(net: str) -> Recipe:
+    """The same for a net of the zoo, which can be exported."""
+    base = desmoke_lap()
+    assert isinstance(base.job, Unpaired)
+    return replace(
+        base,
+        name=f"desmoke-lap-{net}",
+        about=f"{net}, unpaired, in the manner of CycleGAN and Desmoke-LAP",
+        job=replace(base.job, net=net),
+    )
+
+
+def distill_veil() -> Recipe:
+    """A large net's skill into the embedded one."""
+    steps = 6000
+    return Recipe(
+        name="distill-veil",
+        about="veil from a trained large net (needs --teacher; --start: veil's own weights)",
+        job=Distill(optimiser=Adam(learning_rate=5e-4, weight_decay=0.01, decoupled=True)),
+        plan=Plan(
+            steps=steps,
+            batch=12,
+            schedule=Cosine(steps=steps, floor=0.01, warm_up=100),
+            clip=1.0,
+            ema=0.998,
+            channels_last=True,
+        ),
+    )
+
+
+def finetune() -> Recipe:
+    """A short, gentle run on one hospital's curated pairs; the gate decides."""
+    steps = 3000
+    return Recipe(
+        name="finetune",
+        about="a trained net on one hospital's pairs, with a do-no-harm gate (needs --start)",
+        job=Finetune(optimiser=Adam(learning_rate=2e-5, weight_decay=1e-3, decoupled=True)),
+        plan=Plan(
+            steps=steps,
+            batch=8,
+            schedule=Cosine(steps=steps, floor=0.05, warm_up=100),
+            precision="bf16-mixed",
+            clip=0.5,
+            channels_last=True,
+        ),
+    )
+
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    **{f"surgclean-{n}": partial(surgclean, n) for n in NETS},
+    **{f"surgclean-halved-{n}": partial(surgclean_halved, n) for n in NETS},
+    **{f"surgclean-released-{n}": partial(surgclean_released, n) for n in DEVIATIONS},
+    **{f"modern-{n}": partial(modern, n) for n in NETS},
+    **{f"small-{n}": partial(small_box, n) for n in NETS},
+    "selfsvd": selfsvd,
+    "selfsvd-star": selfsvd_star,
+    "desmoke-lap": desmoke_lap,
+    "desmoke-lap-focalnet": partial(desmoke_lap_of, "focalnet"),
+    "distill-veil": distill_veil,
+    "finetune": finetune,
+}

@@ -1,0 +1,118 @@
+"""Runs a recipe: where, on what, into which folder; and the gate at the end of a fine-tuning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trainer.fit.checkpoint import BEST, LAST, STATE, save_weights
+from trainer.fit.launch import launch
+from trainer.fit.loop import fit
+from trainer.fit.plan import told
+from trainer.fit.progress import Shown
+from trainer.fit.rehearsal import rehearse
+from trainer.tasks.finetune import Finetune
+from trainer.tasks.job import Recipe
+
+VERDICT = "gate.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a user may say beside the recipe; None: as the recipe has it. start, teacher, guard:
+    paths; threads: of torch."""
+
+    start: str | None = None
+    teacher: str | None = None
+    guard: str | None = None
+    steps: int | None = None
+    batch: int | None = None
+    accumulate: int | None = None
+    workers: int | None = None
+    threads: int | None = None
+    compile: bool | None = None
+
+
+class Harmful(ValueError):
+    """The gate did not let a fine-tuned net through; `lines` says why."""
+
+    def __init__(self, folder: Path, lines: list[str]) -> None:
+        super().__init__(folder, lines)
+        self.folder, self.lines = folder, lines
+
+    def __str__(self) -> str:
+        failed = "; ".join(line for line in self.lines if line.startswith("FAILED"))
+        return f"{self.folder}: not let through, no {BEST} is written: {failed}"
+
+
+def changed(recipe: Recipe, settings: Settings) -> Recipe:
+    """The recipe with a user's settings. Raises ValueError for one that it has no use for.
+
+    Another number of steps stretches nothing: the schedule stays the recipe's own.
+    """
+    job: Any = recipe.job
+    for name in ("start", "teacher", "guard"):
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if name not in {f.name for f in fields(job)}:
+            raise ValueError(f"{recipe.name} has no use for --{name}")
+        job = replace(job, **{name: value})
+    given = {
+        name: getattr(settings, name)
+        for name in ("steps", "batch", "accumulate", "workers", "threads", "compile")
+        if getattr(settings, name) is not None
+    }
+    return replace(recipe, job=job, plan=replace(recipe.plan, **given))
+
+
+def run(
+    recipe: Recipe, data: Path, out: Path, *, resume: bool, dry: bool, console: Console
+) -> Path | None:
+    """Trains; returns the checkpoint to use, None after a dry run.
+
+    Raises FileExistsError where a run is there and `resume` is not asked for; Harmful where the
+    gate does not open; what Job.build, Job.source and fit raise.
+    """
+    folder = out / recipe.name
+    if not dry and (folder / STATE).exists() and not resume:
+        raise FileExistsError(f"{folder} holds a run: use --resume, or another --out")
+    about = told(recipe)
+    fabric = launch(recipe.plan.precision)
+    fabric.seed_everything(recipe.plan.seed, verbose=False)  # fresh weights
+    task = recipe.job.build()
+    source = recipe.job.source(data)
+    if dry:
+        found = rehearse(task, source, recipe.plan, fabric=fabric, recipe=about)
+        if fabric.is_global_zero:
+            console.print("\n".join(found.lines()), highlight=False, soft_wrap=True)
+        return None
+    judge = recipe.job.judge(data) if fabric.is_global_zero else None
+    quiet = Console(quiet=True)
+    with Shown(console if fabric.is_global_zero else quiet, recipe.plan.steps) as shown:
+        outcome = fit(
+            task, source, recipe.plan, folder,
+            fabric=fabric, recipe=about, judge=judge, hear=shown,
+        )  # fmt: skip
+    if isinstance(recipe.job, Finetune) and fabric.is_global_zero:
+        let_through(recipe.job, outcome.net, data, folder, about)
+    best = folder / BEST
+    return best if best.exists() else folder / LAST
+
+
+def let_through(
+    job: Finetune, net: Any, data: Path, folder: Path, about: Mapping[str, Any]
+) -> None:
+    """Examines the tuned net; writes gate.json in any case and best.safetensors only when it
+    passed. Raises Harmful."""
+    verdict = job.gate(net, data)
+    (folder / VERDICT).write_text(json.dumps(verdict.told(), indent=1) + "\n")
+    (folder / BEST).unlink(missing_ok=True)
+    if not verdict.passed:
+        raise Harmful(folder, verdict.lines())
+    save_weights(folder / BEST, net, {"recipe": about, "gate": verdict.told()})
