@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from server.spec import Levels, StreamSpec, StreamState
+from server.spec import Levels, SinkReport, StreamSpec, StreamState
 
 QUIET = StreamState(
     id="stream-0000-secret",
@@ -47,3 +47,18 @@ QUIET = StreamState(
 def state_of(**changes: Any) -> StreamState:
     """A quiet stream with some fields changed."""
     return replace(QUIET, **changes)
+
+
+def sink(state: Literal["connecting", "up", "down"]) -> SinkReport:
+    """A sink of 10 pictures, 7 of them sent."""
+    return SinkReport(
+        url="rtsp://h/x",
+        state=state,
+        why=None,
+        frames=10,
+        sent=7,
+        dropped={"DOWN": 2},
+        under_way=1,
+        connections=1,
+        restarts=0,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
-from states import state_of
+from states import sink, state_of
 
 from server.frame import Provenance
 from server.metrics import AGE_BUCKETS, Metrics
@@ -100,3 +100,13 @@ def test_two_services_do_not_share_a_registry() -> None:
     one, other = Metrics(), Metrics()
     one.guard_trips.inc()
     assert value(other, "surgiclear_guard_trips_total") == 0
+
+
+def test_sinks_are_counted_by_number_and_not_by_address() -> None:
+    metrics = Metrics(lambda: [state_of(sinks=(sink("up"), sink("down")))])
+    name = "surgiclear_stream_sink_frames_total"
+    assert value(metrics, name, stream="1", sink="0", fate="sent") == 7
+    assert value(metrics, name, stream="1", sink="1", fate="DOWN") == 2
+    assert value(metrics, "surgiclear_stream_sink_up", stream="1", sink="0") == 1
+    assert value(metrics, "surgiclear_stream_sink_up", stream="1", sink="1") == 0
+    assert "rtsp" not in metrics.page().decode()

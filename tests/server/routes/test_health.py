@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from scripted import Listening, listening
+from states import sink
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def test_well_with_and_without_streams(service: Listening) -> None:
         ({"engine_state": "refused"}, "engine refused"),
         ({"alarms": ("STREAM_DOWN",)}, "alarm STREAM_DOWN"),
         ({"alarms": ("STALE", "INVARIANT")}, "alarm INVARIANT"),
+        ({"sinks": (sink("up"), sink("connecting"), sink("down"))}, "sink 2 down"),
     ],
 )
 def test_what_is_down_is_said(service: Listening, change: dict[str, Any], what: str) -> None:

@@ -184,9 +184,32 @@ def test_network_sources_can_be_switched_off() -> None:
         checked_source(url, LiveSection(network=False))
 
 
+def test_sinks_are_taken_shown_without_secrets_and_can_be_switched_off(
+    service: Listening,
+) -> None:
+    sinks = ["rtsp://user:secret@10.0.0.9/or3?key=secret"]
+    wish = {"source": "phantom:", "sinks": sinks}
+    answer = httpx.post(f"{service.url}/v1/streams", json=wish, trust_env=False)
+    assert answer.status_code == 201
+    assert answer.json()["spec"]["sinks"] == ["rtsp://10.0.0.9/or3"]
+    assert "secret" not in answer.text
+    asked = service.manager.calls[-1][1]
+    assert asked.sinks == tuple(sinks)
+    for wrong in ([""], 5 * sinks, [5]):
+        answer = httpx.post(
+            f"{service.url}/v1/streams", json={**wish, "sinks": wrong}, trust_env=False
+        )
+        assert answer.status_code == 400
+    with listening(config_of(live={"network": False})) as closed:
+        answer = httpx.post(f"{closed.url}/v1/streams", json=wish, trust_env=False)
+        assert answer.status_code == 400
+        assert "secret" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("source", "shown"),
     [
+        ("rtsps://user:se@cret@10.0.0.1/cam", "rtsps://10.0.0.1/cam"),
         ("phantom:size=320x180", "phantom:size=320x180"),
         ("file:/home/or3/Miller.mp4", "file:Miller.mp4"),
         ("rtsp://user:secret@10.0.0.1/cam?key=secret", "rtsp://10.0.0.1/cam"),
