@@ -342,6 +342,38 @@ def build(
 
 
 @app.command()
+def int8(
+    pictures: Annotated[Path, typer.Argument(help="Folder of real pictures, searched whole.")],
+    name: Annotated[str, typer.Option(help="Of veil's kind: maps, not frames.")] = "veil",
+    count: Annotated[int, typer.Option(min=4, help="Pictures; half of them calibrate.")] = 96,
+    folder: Folder = USER_FOLDER,
+    keys: Keys = KEYS,
+) -> None:
+    """What eight bits would give the embedded default on this CPU; nothing is written."""
+    import numpy as np
+    from PIL import Image
+
+    from engines.int8 import compare
+    from engines.picture import Rgb
+    from engines.veil import small_rgb
+
+    bundle = _store(folder, keys, False).find(name)
+    suffixes = {".png", ".jpg", ".jpeg"}
+    paths = sorted(p for p in pictures.rglob("*") if p.suffix.lower() in suffixes)
+    if len(paths) < 4:
+        raise typer.BadParameter(f"fewer than 4 pictures in {pictures}")
+    chosen = [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
+    feeds = []
+    for path in chosen:
+        image = small_rgb(Rgb(np.asarray(Image.open(path).convert("RGB"))))[None]
+        known = np.zeros((1, 1, *image.shape[2:]), np.float32)
+        feeds.append({"image": image, "reference": np.zeros_like(image), "known": known})
+    half = len(feeds) // 2
+    outcome = compare(bundle.model, feeds[:half], feeds[half:], bundle.vector.tolerance)
+    typer.echo(f"{bundle.manifest.name} {bundle.manifest.version}: {outcome.line()}")
+
+
+@app.command()
 def survey(
     sizes: Annotated[str, typer.Option("--size", help="One or more, as 93x67,1280x720.")],
     out: Annotated[Path, typer.Option(help="JSON file of rows; a survey is taken up again.")],
