@@ -26,7 +26,7 @@ class LadderSettings:
     window: int = 100
     late: int = 3
     enough: int = 25
-    calm_s: float = 10.0
+    calm_s: float = 30.0  # three failed trials a minute would latch the stream (server/hold.py)
     calm_most_s: float = 600.0
     roomy: float = 0.8
     hopeless: float = 1.5

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.controls import Controls, Limits
+from server.hold import Hold, HoldState
 from server.ladder import Ladder, LadderSettings, Move
 
 SECOND = 10**9
@@ -18,7 +20,7 @@ class Played:
 
     def __init__(self, costs: dict[str, float], settings: LadderSettings | None = None) -> None:
         self.costs = costs
-        self.ladder = Ladder(40.0, settings)
+        self.ladder = Ladder(40.0, settings or LadderSettings(calm_s=10.0))
         self.now = 0
         self.log: list[tuple[float, str, str]] = []
         self._note(self.ladder.begin(FREE, 0))
@@ -97,6 +99,24 @@ def test_failed_trials_become_rare() -> None:
                if later < 600)  # fmt: skip
 
 
+def test_its_trials_never_latch_the_stream() -> None:
+    """Two rungs that are always late, tried again and again: each late frame counts for the
+    automatic bypass, and three trips in a minute would make the stream raw for good."""
+    states: list[HoldState] = []
+    hold = Hold(Limits(), Controls(), lambda state, why, now: states.append(state))
+    played = Played(costs(100, 90), LadderSettings())
+    for seq in range(30 * 60 * 25):
+        rung = played.rung
+        played.play(1 / 25)
+        if played.costs[rung] > 40:
+            hold.late(played.now)
+        else:
+            hold.good((0, seq), played.now)
+    assert len([move for move in played.log if move[2] == "calm"]) >= 4
+    assert HoldState.HOLD in states
+    assert HoldState.LATCHED not in states
+
+
 def test_no_room_means_no_trial() -> None:
     """On time, but with nothing to spare: a better rung would only be slower."""
     played = Played(costs(100, 36))
@@ -105,7 +125,7 @@ def test_no_room_means_no_trial() -> None:
 
 
 def test_it_begins_on_the_best_rung_that_fits_and_never_tries_a_hopeless_one() -> None:
-    ladder = Ladder(40.0)
+    ladder = Ladder(40.0, LadderSettings(calm_s=10.0))
     assert ladder.begin((6500.0, 1600.0, 8.0, 0.0), 0) == Move(2, "warm", 0.0)
     now = 0
     for _ in range(25 * 120):
@@ -120,7 +140,7 @@ def test_it_begins_on_the_best_rung_that_fits_and_never_tries_a_hopeless_one() -
 
 
 def test_too_few_answers_prove_nothing() -> None:
-    ladder = Ladder(40.0, LadderSettings(enough=25))
+    ladder = Ladder(40.0, LadderSettings(enough=25, calm_s=10.0))
     ladder.begin((50.0, 10.0, 5.0, 0.0), 0)
     assert ladder.at == 1
     now = 0
