@@ -28,6 +28,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 Progress = Callable[[str], None]
 # largest difference of the self-test, in grey levels: rounding, and on a GPU other arithmetic
 TOLERANCE: dict[Precision, float] = {"fp32": 2.0, "fp16": 4.0, "bf16": 8.0}
+CLIPS = frozenset({"selfsvd"})  # of the zoo, but no still-picture networks
 UNTRAINED = "untrained: random weights, for timing only"
 
 
@@ -67,6 +68,9 @@ class Made:
 def network(order: Order) -> nn.Module:
     """The network with its weights. Raises BundleMissing, ExportRefused."""
     spec = RESTORERS.get(order.name)
+    if order.name in CLIPS:
+        what = "it takes a clip and its past: use it by models.load"
+        raise BundleMissing(f"no still-picture engine can be made of {order.name!r}", what)
     if spec is None:
         what = "made by: surgiclear publish" if order.name == "veil" else ", ".join(RESTORERS)
         raise BundleMissing(f"no network to export is named {order.name!r}", what)

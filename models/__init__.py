@@ -87,6 +87,12 @@ def _xrestormer(variant: str) -> Module:
     return {"train": XRestormer, "default": as_published}[variant]()
 
 
+def _selfsvd(variant: str) -> Module:
+    from models.selfsvd import SelfSVD
+
+    return SelfSVD()
+
+
 def _veil(variant: str) -> Module:
     from models.veil import Veil
 
@@ -251,6 +257,19 @@ RESTORERS: dict[str, Spec] = {
         gmacs_720p=2682.5,
         make=_xrestormer,
         variants=("train", "default"),
+    ),
+    # takes a clip, the clear frame before it and a mask: see models/selfsvd.py
+    "selfsvd": Spec(
+        name="SelfSVD",
+        paper="Wu et al., Self-Supervised Video Desmoking for Laparoscopic Surgery, ECCV 2024",
+        year=2024,
+        licence="MIT, with a GPL-3.0 flow net that is not used here (ZcsrenlongZ/SelfSVD)",
+        purpose="causal video net that is shown the clear frame from before the smoke",
+        parameters=6_209_039,
+        size_multiple=4,
+        half_unsafe="its flow is found on the CPU between the frames; parity was not measured",
+        gmacs_720p=390.6,
+        make=_selfsvd,
     ),
     # takes picture, reference and known at 256x144 and gives maps: see models/veil.py
     "veil": Spec(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -20,10 +20,13 @@ from models import RESTORERS
 from models.spec import Spec
 
 Shapes = dict[str, tuple[int, ...]]
+Value = TypeVar("Value")
 
 # where training programs keep the table of tensors, in the order in which it is looked for
 TABLES = ("params", "params_ema", "state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # put before every key by DataParallel, by torch.compile
+# of SelfSVD's checkpoints: a flow net with terms of its own, which ours does without
+FOREIGN, BESIDE = "pwcnet.", "ref_feat_extract.0.weight"
 SHOWN = 4  # keys of a kind named in a message
 
 
@@ -110,11 +113,18 @@ def _mismatch(name: str, variant: str, has: Shapes, wants: Shapes) -> Mismatch:
     )
 
 
+def _own(table: Mapping[str, Value]) -> dict[str, Value]:
+    """Without the keys of a net that came along."""
+    along = BESIDE in table
+    return {key: value for key, value in table.items() if not (along and key.startswith(FOREIGN))}
+
+
 def recognise(shapes: Shapes, path: str | Path = "these tensors") -> tuple[str, str]:
     """Name and variant of the network that has exactly these keys and shapes.
 
     path: for the message. Raises ForeignWeights.
     """
+    shapes = _own(shapes)
     nearest: Mismatch | None = None
     for name, spec in RESTORERS.items():
         for variant in spec.variants:
@@ -180,7 +190,7 @@ def load(path_or_name: str | Path, *, ema: bool = False) -> nn.Module:
             return RESTORERS[name].build(variant or None).eval()
         names = ", ".join(RESTORERS)
         raise UnreadableWeights(path, f"neither a file nor a network's name ({names})")
-    table = read(path, ema=ema)
+    table = _own(read(path, ema=ema))
     shapes = {key: tuple(value.shape) for key, value in table.items()}
     name, variant = recognise(shapes, path)
     net = RESTORERS[name].build(variant)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-
 SMALLEST = 12  # side of a picture that dense inverse search takes
 
 

@@ -10,7 +10,11 @@ import torch
 from golden import keys, rule, shared
 from pwcnet import PwcFlow
 
+from engines.errors import BundleMissing
+from engines.zoo import Order, network
+from models import RESTORERS
 from models.selfsvd import FOREIGN, SelfSVD, load_official
+from models.weights import ForeignWeights, recognise
 
 NOISE = 4.9e-6  # of the official code against itself, over the deviation of its output
 
@@ -106,3 +110,17 @@ def test_a_masked_reference_changes_nothing_and_an_open_one_does() -> None:
     with torch.inference_mode():
         assert torch.equal(net(frames, reference, mask + 1), net(frames, other, mask + 1))
         assert not torch.equal(net(frames, reference, mask), net(frames, other, mask))
+
+
+def test_no_still_picture_engine_is_made_of_it() -> None:
+    with pytest.raises(BundleMissing, match="clip"):
+        network(Order(name="selfsvd", size=(64, 64)))
+
+
+def test_a_foreign_flow_net_beside_another_network_is_not_left_out() -> None:
+    """Only SelfSVD's own checkpoints come with one."""
+    shapes = {k: tuple(v.shape) for k, v in SelfSVD().state_dict().items()}
+    assert recognise({**shapes, "pwcnet.a": (1,)}) == ("selfsvd", "default")
+    other = {k: tuple(v.shape) for k, v in RESTORERS["focalnet"].build().state_dict().items()}
+    with pytest.raises(ForeignWeights):
+        recognise({**other, "pwcnet.a": (1,)})

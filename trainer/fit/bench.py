@@ -144,7 +144,7 @@ def _plain(net: nn.Module, shots: Sequence[Shot], side: int, batch: int) -> Iter
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        yield float(loss)
+        yield float(loss.detach())
 
 
 def _ours(

@@ -93,7 +93,7 @@ class DistillTask:
         self.nets: dict[str, nn.Module] = {
             "net": student,
             "teacher": teacher,
-            "before": copy.deepcopy(student),
+            "before": copy.deepcopy(student).eval(),
         }
         self.ships = "net"
         self.turns = (Turn(name="net", trains=("net",), optimiser=optimiser),)

@@ -21,8 +21,8 @@ from trainer.tasks.restore import Restore
 from trainer.tasks.video import Video
 
 NAMES = tuple(CASES)
+SHARED = 8  # steps of the two processes
 HALF = {"modern", "finetune"}  # bfloat16: 3 digits
-ADVERSARIAL = {"selfsvd", "selfsvd-star", "desmoke-lap"}  # two nets drive each other apart
 FIRST = 5  # steps before rounding has grown
 TESTS = Path(__file__).parent.parent.parent
 
@@ -77,6 +77,7 @@ def test_a_broken_run_goes_on_exactly(
         assert torch.equal(value, rest.net.state_dict()[key]), key
 
 
+@pytest.mark.timeout(1200)  # starts two processes; a busy machine is no failure
 def test_two_processes_train_as_one_does(
     whole: dict[str, Outcome], root: Path, tmp_path: Path
 ) -> None:
@@ -84,22 +85,23 @@ def test_two_processes_train_as_one_does(
     rounding (to grey levels for the flow, to bfloat16) makes larger with every step."""
     command = (
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        str(TESTS / "two_processes.py"), str(root), str(tmp_path), str(STEPS),
+        str(TESTS / "two_processes.py"), str(root), str(tmp_path), str(SHARED),
     )  # fmt: skip
     path = os.pathsep.join((str(TESTS.parent), str(TESTS)))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stderr[-3000:]
     found = torch.load(tmp_path / "found.pt", weights_only=True)
     assert found["normalisation"] < 1e-9
     for name in NAMES:
         losses, weights = found["runs"][name]
-        want = whole[name].losses
+        want = whole[name].losses[:SHARED]
+        assert len(losses) == SHARED
         first = 4e-3 if name in HALF else 1e-4
         if name == "distill-veil":
             first = 4e-3  # batch statistics of two samples; exact in double, see `normalisation`
         assert losses[:FIRST] == pytest.approx(want[:FIRST], rel=first), name
-        assert losses == pytest.approx(want, rel=0.1 if name in ADVERSARIAL else 3e-2), name
+        assert losses == pytest.approx(want, rel=3e-2), name
         assert weights.keys() == whole[name].net.state_dict().keys()
 
 
