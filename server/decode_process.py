@@ -108,13 +108,16 @@ class Decoder:
 
     def _show(self, shown: Shown, raw: Slot) -> None:
         picture, came_ns = shown.picture, shown.came_ns
+        now = time.monotonic_ns()
+        took = {} if came_ns is None else {"decode": round((now - came_ns) / 1e6, 3)}
         packet = described(
             Packet(
                 stream=self.task.stream,
                 epoch=self.epoch,
                 seq=self.seq,
-                capture_ns=time.monotonic_ns() if came_ns is None else came_ns,
+                capture_ns=now if came_ns is None else came_ns,
                 late_ns=shown.late_ns,
+                note=took,
                 width=0,
                 height=0,
                 codec="i420",

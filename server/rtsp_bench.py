@@ -8,6 +8,7 @@ Each picture says its number in pixels. The camera's pictures are coded beforeha
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from server.errors import Failure, SourceUnreadable
 from server.live_bench import Cost, Meter, Spread, ready, service
 from server.rtsp_ends import Camera, Format, Player, Sight, recorded
 
+STAGE = re.compile(r'^surgiclear_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$', re.M)
 ALONE_S, ENDS_S = 10.0, 10.0
 SETTLE_MOST_S, SETTLED_S = 90.0, 3.0
 PLAY_S, BACK_S = 60.0, 60.0  # for a first picture to come
@@ -63,6 +65,7 @@ class RtspMeasured:
     drops: dict[str, int]
     sink: dict[str, int]
     violations: dict[str, int]
+    stages_ms: dict[str, float]
     cost: Cost
     back_s: list[float]
     unseen: int
@@ -80,6 +83,8 @@ class RtspMeasured:
             f" {self.disordered} out of order, {self.cards} cards",
             f"by the service: {self.restored} restored, raw: {raw}, dropped: {self.drops},"
             f" sink: {self.sink}, invariants violated: {self.violations or 'none'}",
+            "mean ms in the service: "
+            + ", ".join(f"{stage} {ms:.1f}" for stage, ms in self.stages_ms.items()),
             f"camera to player: p50 {a.p50:.0f} p95 {a.p95:.0f} p99 {a.p99:.0f} max {a.max:.0f} ms,"
             f" growth {self.growth_ms:+.1f} ms",
             f"of which the server alone, once: p50 {b.p50:.0f} p95 {b.p95:.0f} p99 {b.p99:.0f} ms",
@@ -150,7 +155,7 @@ def _through(
     told("waits until frames are restored")
     _settle(url)
     told(f"measures, {plan.seconds:g} s")
-    before, begin = _state(url), camera.next
+    before, begin, sums = _state(url), camera.next, _sums(url)
     with Meter(pid) as meter:
         time.sleep(plan.seconds)
         cost = meter.cost()
@@ -180,6 +185,7 @@ def _through(
         drops=_less(after["drops"], before["drops"]),
         sink=_less(_sink(after), _sink(before)),
         violations=after["violations"],
+        stages_ms=_stages(sums, _sums(url)),
         cost=cost,
         back_s=[round(s, 2) for s in back_s if s is not None],
         unseen=sum(s is None for s in back_s),
@@ -196,6 +202,27 @@ def _sink(state: dict[str, Any]) -> dict[str, int]:
 
 def _less(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
     return dict(+(Counter(after) - Counter(before)))
+
+
+def _sums(url: str) -> dict[str, tuple[float, float]]:
+    """Of each stage: seconds spent, and how often."""
+    text = httpx.get(f"{url}/metrics", timeout=10, trust_env=False).text
+    found: dict[str, dict[str, float]] = {}
+    for kind, stage, value in STAGE.findall(text):
+        found.setdefault(stage, {})[kind] = float(value)
+    return {stage: (one["sum"], one["count"]) for stage, one in found.items()}
+
+
+def _stages(
+    before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]
+) -> dict[str, float]:
+    """Mean ms of each stage between the two."""
+    out = {}
+    for stage, (spent_s, count) in after.items():
+        spent_before_s, count_before = before.get(stage, (0.0, 0.0))
+        if count > count_before:
+            out[stage] = round((spent_s - spent_before_s) / (count - count_before) * 1e3, 2)
+    return out
 
 
 def _settle(url: str) -> None:

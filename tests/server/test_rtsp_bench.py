@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from server.errors import SettingInvalid, SourceUnreadable
 from server.live_bench import Cost, Spread
-from server.rtsp_bench import RtspMeasured, RtspPlan, _less, _middle, bench
+from server.rtsp_bench import RtspMeasured, RtspPlan, _less, _middle, _stages, bench
 from server.rtsp_ends import Camera, Format, Sight
 from surgiclear import app
 
@@ -19,7 +19,7 @@ def measured(**changes: object) -> RtspMeasured:
         "form": FORM, "seconds": 60.0, "sent": 1500, "seen": 1490, "lost": 10, "disordered": 0,
         "cards": 0, "latency_ms": Spread.of([90.0, 110.0]), "alone_ms": Spread.of([40.0]),
         "growth_ms": 1.5, "restored": 1400, "raw": {"LATE": 90}, "drops": {}, "sink": {},
-        "violations": {}, "back_s": [1.25], "unseen": 1,
+        "violations": {}, "stages_ms": {"decode": 4.25}, "back_s": [1.25], "unseen": 1,
         "cost": Cost(cpu_cores=1.0, cores=2, memory_mb=300.0, slope_mb_per_min=0.1,
                      other_cores=0.4, load_1min=1.0),
     }  # fmt: skip
@@ -29,7 +29,7 @@ def measured(**changes: object) -> RtspMeasured:
 def test_everything_is_said() -> None:
     said = "\n".join(measured().lines())
     for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE", "p50 100", "growth +1.5 ms",
-                  "alone, once: p50 40", "load 1.0", "1.2 s, 1 times never"):  # fmt: skip
+                  "alone, once: p50 40", "load 1.0", "decode 4.2", "1.2 s, 1 times"):  # fmt: skip
         assert words in said
 
 
@@ -42,6 +42,12 @@ def test_the_middle_is_of_what_was_sent_and_seen() -> None:
 
 def test_counts_are_of_the_time_between() -> None:
     assert _less({"LATE": 5, "CLEAR": 2}, {"LATE": 5, "CLEAR": 1}) == {"CLEAR": 1}
+
+
+def test_stages_are_means_of_the_time_between() -> None:
+    before, after = {"decode": (1.0, 100.0)}, {"decode": (1.5, 200.0), "guard": (0.1, 50.0)}
+    assert _stages(before, after) == {"decode": 5.0, "guard": 2.0}
+    assert _stages(after, after) == {}
 
 
 def test_no_server_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
