@@ -60,6 +60,19 @@ class Expert(nn.Module):
         return out
 
 
+def best(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """True for the `count` largest along the last axis, the first of equal ones: ... e -> ... e.
+
+    By comparing each with each: run times break ties in topk each in its own way, and gates that
+    were never trained tie everywhere.
+    """
+    number = torch.arange(scores.shape[-1], device=scores.device)
+    mine, other = scores.unsqueeze(-1), scores.unsqueeze(-2)
+    first = (other == mine) & (number[None, :] < number[:, None])
+    ahead = ((other > mine) | first).to(torch.float32).sum(-1)
+    return ahead < count
+
+
 class Mixture(nn.Module):
     """The best `top` of the experts for each pixel, mixed in the log domain.
 
@@ -81,8 +94,7 @@ class Mixture(nn.Module):
     def forward(self, x: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         """b h w c both -> b h w c."""
         scores = torch.cat([x, prompt], dim=-1) @ self.w_gate  # b h w e
-        best, which = scores.topk(self.top, dim=-1)
-        gates = torch.full_like(scores, -torch.inf).scatter(-1, which, best.log_softmax(-1))
+        gates = scores.masked_fill(~best(scores, self.top), -torch.inf).log_softmax(-1)
         answers = torch.stack([expert(x) for expert in self.experts], dim=-1)  # b h w c e
         return (answers + gates.unsqueeze(-2)).logsumexp(-1)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from exported import assert_exportable
 from golden import assert_official
 
-from models.amir import AMIR, PROMPT, ChannelRouting, Instruction, Mixture, SpatialRouting
+from models.amir import AMIR, PROMPT, ChannelRouting, Instruction, Mixture, SpatialRouting, best
 
 
 def small() -> AMIR:
@@ -47,6 +47,16 @@ def test_a_pixel_goes_through_its_two_best_experts() -> None:
                 answers = [net.experts[int(e)](pixel) for e in best.indices]
                 want = (gates[0] * answers[0].exp() + gates[1] * answers[1].exp()).log()
                 assert torch.allclose(y[0, row, column], want)
+
+
+def test_of_equal_experts_the_first_are_taken() -> None:
+    """Gates begin at zero, where every expert is as good."""
+    scores = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 3.0, 3.0, 3.0], [2.0, 1.0, 2.0, 0.5]])
+    want = [[1, 1, 0, 0], [0, 1, 1, 0], [1, 0, 1, 0]]
+    assert best(scores, 2).int().tolist() == want
+    many = torch.randn(200, 4, generator=torch.Generator().manual_seed(1))
+    taken = torch.zeros(200, 4, dtype=torch.bool).scatter(-1, many.topk(2).indices, True)
+    assert torch.equal(best(many, 2), taken)
 
 
 def test_large_answers_do_not_overflow() -> None:
