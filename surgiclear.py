@@ -16,6 +16,7 @@ from engines.errors import EngineError
 from engines.verbs import app as engines_app
 from server import verbs
 from server.errors import Failure, SettingInvalid, SurgiclearError
+from trainer import verbs as trainer_verbs
 
 Word = TypeVar("Word", bound=str)
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
     help="Restores laparoscopic video. Research software, not a cleared medical device.",
 )
 app.add_typer(engines_app, name="engines")
+app.add_typer(trainer_verbs.dataset_app, name="dataset")
+app.command()(trainer_verbs.curate)
 
 
 @app.callback()
