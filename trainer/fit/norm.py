@@ -5,10 +5,27 @@ torch's own SyncBatchNorm runs on GPUs only, and two CPU processes must train as
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class _Summed(torch.autograd.Function):
+    """A sum over processes whose gradient is summed too: each one's loss depends on every part."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        out = x.clone()
+        dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        out = gradients[0].clone()
+        dist.all_reduce(out)
+        return out
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -20,8 +37,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         x = input.to(torch.promote_types(input.dtype, torch.float32))
         count = x.new_tensor([x.numel() / x.shape[1]])
         sums = torch.cat((x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), count))
-        # with a gradient: other processes' losses depend on this part
-        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        sums = _Summed.apply(sums)  # type: ignore[no-untyped-call]
         n = sums[-1]
         mean, square = (sums[:-1] / n).chunk(2)
         variance = (square - mean * mean).clamp_min(0)
