@@ -13,7 +13,7 @@ from server.errors import LoginRefused, SourceUnreadable
 if TYPE_CHECKING:
     from server.decode_process import Feed, Shown
 
-FIRST_S, MOST_S = 0.25, 2.0  # of the pauses
+FIRST_S, MOST_S = 0.25, 1.0  # of the pauses
 LOGIN_S = 10.0  # after a wrong password: cameras lock out who tries again and again
 SPREAD = 0.2  # of a pause, to and fro: many streams do not come back all at once
 TRY_S = 20.0  # a connection may take this long to give its first picture

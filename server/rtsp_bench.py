@@ -47,8 +47,9 @@ class RtspPlan:
 class RtspMeasured:
     """sent: by the camera while it was measured; seen: by the player; lost: numbers that never
     came; disordered: that came after a later one; growth_ms: p50 of the last 10 s less that of the
-    first; alone_ms: through the server once, without the service; back_s: from the camera's first
-    picture after it was away to the player's; unseen: how often it did not come back in 60 s."""
+    first; latched: the stream is held to raw until a person releases it; alone_ms: through the
+    server once, without the service; back_s: from the camera's first picture after it was away to
+    the player's; unseen: how often it did not come back in 60 s."""
 
     form: Format
     seconds: float
@@ -60,6 +61,7 @@ class RtspMeasured:
     latency_ms: Spread
     alone_ms: Spread
     growth_ms: float
+    latched: bool
     restored: int
     raw: dict[str, int]
     drops: dict[str, int]
@@ -81,7 +83,8 @@ class RtspMeasured:
             f"{f.width}x{f.height} at {f.fps} a second for {self.seconds:g} s:"
             f" {self.sent} sent, {self.seen} seen, {self.lost} lost,"
             f" {self.disordered} out of order, {self.cards} cards",
-            f"by the service: {self.restored} restored, raw: {raw}, dropped: {self.drops},"
+            f"by the service: {self.restored} restored, raw: {raw}"
+            f"{' (latched)' if self.latched else ''}, dropped: {self.drops},"
             f" sink: {self.sink}, invariants violated: {self.violations or 'none'}",
             "mean ms in the service: "
             + ", ".join(f"{stage} {ms:.1f}" for stage, ms in self.stages_ms.items()),
@@ -180,6 +183,7 @@ def _through(
         latency_ms=Spread.of(_latencies(ours, camera)),
         alone_ms=alone,
         growth_ms=round(_middle(late, camera) - _middle(early, camera), 2),
+        latched=after["latched"],
         restored=after["restored"] - before["restored"],
         raw=_less(after["raw"], before["raw"]),
         drops=_less(after["drops"], before["drops"]),
@@ -226,11 +230,17 @@ def _stages(
 
 
 def _settle(url: str) -> None:
-    """Until frames are restored or clear for a while, or the machine proves too slow for it."""
+    """Until frames are restored or clear for a while, or the machine proves too slow for it. A
+    stream that latched itself to raw while its engine warmed up is released, as by a person."""
     end = time.monotonic() + SETTLE_MOST_S
     good_since: float | None = None
     while time.monotonic() < end:
         state = _state(url)
+        if state["latched"]:
+            httpx.post(
+                f"{url}/v1/streams/{state['id']}/bypass",
+                json={"on": False}, timeout=10, trust_env=False,
+            )  # fmt: skip
         good = state["provenance"] == "RESTORED" or state["reason"] == "CLEAR"
         good_since = (good_since or time.monotonic()) if good else None
         if good_since is not None and time.monotonic() - good_since > SETTLED_S:

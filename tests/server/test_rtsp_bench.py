@@ -18,7 +18,8 @@ def measured(**changes: object) -> RtspMeasured:
     values: dict[str, object] = {
         "form": FORM, "seconds": 60.0, "sent": 1500, "seen": 1490, "lost": 10, "disordered": 0,
         "cards": 0, "latency_ms": Spread.of([90.0, 110.0]), "alone_ms": Spread.of([40.0]),
-        "growth_ms": 1.5, "restored": 1400, "raw": {"LATE": 90}, "drops": {}, "sink": {},
+        "growth_ms": 1.5, "latched": True, "restored": 1400, "raw": {"LATE": 90}, "drops": {},
+        "sink": {},
         "violations": {}, "stages_ms": {"decode": 4.25}, "back_s": [1.25], "unseen": 1,
         "cost": Cost(cpu_cores=1.0, cores=2, memory_mb=300.0, slope_mb_per_min=0.1,
                      other_cores=0.4, load_1min=1.0),
@@ -28,8 +29,8 @@ def measured(**changes: object) -> RtspMeasured:
 
 def test_everything_is_said() -> None:
     said = "\n".join(measured().lines())
-    for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE", "p50 100", "growth +1.5 ms",
-                  "alone, once: p50 40", "load 1.0", "decode 4.2", "1.2 s, 1 times"):  # fmt: skip
+    for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE (latched)", "p50 100",
+                  "growth +1.5 ms", "alone, once: p50 40", "load 1.0", "decode 4.2", "1.2 s, 1 times"):  # fmt: skip
         assert words in said
 
 
