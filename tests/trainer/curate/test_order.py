@@ -33,6 +33,13 @@ def film(made: surgery.Surgery, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One episode in 28 s: enough where it does not matter what is found."""
+    plan = (surgery.Scene(3, 28, surgery.turn("S"), 3),)
+    return surgery.Surgery(plan).write(tmp_path_factory.mktemp("clip") / "clip.mp4")
+
+
+@pytest.fixture(scope="module")
 def curated(film: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[order.Curated, Path]:
     """With the detector that ships."""
     out = tmp_path_factory.mktemp("curated")
@@ -172,23 +179,23 @@ def test_a_person_s_decisions_are_applied_without_decoding(
     assert "accepted" in (out / "contact-sheet.html").read_text()
 
 
-def test_a_new_run_keeps_a_person_s_word(film: Path, tmp_path: Path) -> None:
-    first = order.curate(film, tmp_path, workers=Blind())
+def test_a_new_run_keeps_a_person_s_word(clip: Path, tmp_path: Path) -> None:
+    first = order.curate(clip, tmp_path, workers=Blind())
     place = next(n for n, row in enumerate(first.rows) if row.verdict == "accept")
     edited = list(first.rows)
     edited[place] = replace(edited[place], verdict="reject")
     decisions.write(tmp_path / decisions.NAME, edited)
-    again = order.curate(film, tmp_path, workers=Blind())
+    again = order.curate(clip, tmp_path, workers=Blind())
     assert list(again.rows) == edited and again.pairs == first.pairs - 1
 
 
 def test_a_folder_is_curated_by_case_and_a_bad_file_stops_no_other(
-    film: Path, tmp_path: Path
+    clip: Path, tmp_path: Path
 ) -> None:
     videos = tmp_path / "videos"
     for name in ("case 1/a.mp4", "case 1/b.mp4", "case 2/a.mp4"):
         (videos / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(film, videos / name)
+        shutil.copy(clip, videos / name)
     (videos / "broken.mp4").write_bytes(b"nothing")
     said: list[str] = []
     done = order.curate(videos, videos / "out", workers=Blind(), say=said.append)
@@ -197,7 +204,7 @@ def test_a_folder_is_curated_by_case_and_a_bad_file_stops_no_other(
     assert {r.case for r in done.rows} == {"case 1", "case 2"}
     splits = {(r.case, r.split) for r in done.rows}
     assert len(splits) == 2  # no case on both sides
-    assert len({r.id for r in done.rows}) == len(done.rows) == 3 * len(done.rows) // 3
+    assert len({r.id for r in done.rows}) == len(done.rows) >= 6
 
 
 def test_what_cannot_be_curated_is_said(tmp_path: Path) -> None:
