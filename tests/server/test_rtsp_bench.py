@@ -30,7 +30,8 @@ def measured(**changes: object) -> RtspMeasured:
 def test_everything_is_said() -> None:
     said = "\n".join(measured().lines())
     for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE (latched)", "p50 100",
-                  "growth +1.5 ms", "alone, once: p50 40", "load 1.0", "decode 4.2", "1.2 s, 1 times"):  # fmt: skip
+                  "growth +1.5 ms", "alone, once: p50 40", "load 1.0", "decode 4.2",
+                  "1.2 s, 1 times"):  # fmt: skip
         assert words in said
 
 
