@@ -83,8 +83,13 @@ def build(
         plan = cache.get(key)
         assert plan is not None
         return Result(cache.path(key), key, len(plan), time.monotonic() - started, (), True)
-    built = build_plan(bundle, None if gpu else capability, trt=trt, progress=progress)
+    timed = f"timings-{key.runtime}-{key.gpu}-{capability}".replace(" ", "-").replace("/", "-")
+    built = build_plan(
+        bundle, None if gpu else capability, trt=trt, progress=progress, timings=cache.aid(timed)
+    )
     path = cache.put(key, built.plan)
+    if built.timings:
+        cache.keep_aid(timed, built.timings)
     seconds = time.monotonic() - started
     return Result(path, key, len(built.plan), seconds, built.warnings, False)
 
@@ -120,9 +125,14 @@ def load(
             f" ({device.gpu.capability}, driver {device.gpu.driver}, {runtime_name(trt)})",
             f"surgiclear engines build {bundle.manifest.name} --for {NATIVE}",
         )
-    engine = TensorRt(bundle, plan, device, trt=trt)
+    compiled = f"kernels-{native.digest}"
+    before = cache.aid(compiled)
+    engine = TensorRt(bundle, plan, device, trt=trt, kernels=before)
     try:
         selftest(engine, bundle.vector)
+        after = engine.kernels()
+        if after and after != before:
+            cache.keep_aid(compiled, after)
     except BaseException:
         engine.close()
         raise

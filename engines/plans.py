@@ -19,8 +19,9 @@ from pathlib import Path
 from engines.errors import PlanRefused
 
 CACHE = Path.home() / ".cache" / "surgiclear" / "plans"
-PLAN, NOTE, KERNELS = "plan.bin", "plan.json", "kernels.bin"
+PLAN, NOTE = "plan.bin", "plan.json"
 PLAN_BYTES = 1 << 32
+MARK = 32  # bytes of a SHA-256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +91,29 @@ class PlanCache:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return place
+
+    def aid(self, name: str) -> bytes | None:
+        """What a run time once learned (kernel timings, compiled kernels) under this name; None
+        where there is nothing, or nothing whole: it only saves time."""
+        path = self.folder / f"{name}.aid"
+        if not path.exists():
+            return None
+        self._private()
+        with path.open("rb") as file:
+            data = file.read(PLAN_BYTES)
+        mark, content = data[:MARK], data[MARK:]
+        return content if hashlib.sha256(content).digest() == mark else None
+
+    def keep_aid(self, name: str, content: bytes) -> None:
+        """Keeps it, whole or not at all, in the place of what was there."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._private()
+        beside = Path(tempfile.mkstemp(prefix=".aid-", dir=self.folder)[1])
+        try:
+            beside.write_bytes(hashlib.sha256(content).digest() + content)
+            beside.replace(self.folder / f"{name}.aid")
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _private(self) -> None:
         status = self.folder.stat()

@@ -73,11 +73,13 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """plan: serialised; warnings: what TensorRT minded about the graph; layers: after parsing."""
+    """plan: serialised; warnings: what TensorRT minded about the graph; layers: after parsing;
+    timings: what the build measured, for the next one."""
 
     plan: bytes
     warnings: tuple[str, ...]
     layers: int
+    timings: bytes = b""
 
 
 def _monitor(trt: Any, progress: Progress) -> Any:
@@ -97,7 +99,12 @@ def _monitor(trt: Any, progress: Progress) -> Any:
 
 
 def build_plan(
-    bundle: Bundle, capability: str | None, *, trt: Any = None, progress: Progress | None = None
+    bundle: Bundle,
+    capability: str | None,
+    *,
+    trt: Any = None,
+    progress: Progress | None = None,
+    timings: bytes | None = None,
 ) -> Built:
     """Builds a bundle's plan, for a named compute capability ("sm89") or the GPU at hand (None).
 
@@ -108,7 +115,7 @@ def build_plan(
         raise BuildFailed(f"{name} keeps weights outside its graph", "export it in one file")
     for port in (*bundle.manifest.inputs, *bundle.manifest.outputs):
         fixed_shape(port)
-    return build_model(bundle.model, name, capability, trt=trt, progress=progress)
+    return build_model(bundle.model, name, capability, trt=trt, progress=progress, timings=timings)
 
 
 def build_model(
@@ -118,8 +125,10 @@ def build_model(
     *,
     trt: Any = None,
     progress: Progress | None = None,
+    timings: bytes | None = None,
 ) -> Built:
-    """Builds the plan of a graph that was just made here; bundles go through `build_plan`."""
+    """Builds the plan of a graph that was just made here; bundles go through `build_plan`.
+    timings: what earlier builds measured, so that this one need not."""
     trt = trt or package()
     log = Log()
     logger = log.logger(trt)
@@ -135,11 +144,16 @@ def build_model(
         _target(trt, config, capability)
     if progress:
         config.progress_monitor = _monitor(trt, progress)
+    timed = trt.__name__ == "tensorrt"  # TensorRT-RTX times nothing when it builds
+    if timed:
+        cache = config.create_timing_cache(timings or b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         told = log.errors[0][:300] if log.errors else "it does not say why"
         raise BuildFailed(f"{runtime_name(trt)} cannot build {name}: {told}", "surgiclear doctor")
-    return Built(bytes(plan), tuple(log.warnings), int(network.num_layers))
+    learnt = bytes(config.get_timing_cache().serialize()) if timed else b""
+    return Built(bytes(plan), tuple(log.warnings), int(network.num_layers), learnt)
 
 
 def _network_flags(trt: Any) -> int:
@@ -182,7 +196,8 @@ def _dtype(port: Port) -> np.dtype[Any]:
 
 class TensorRt:
     """A plan on a GPU. Copies in, computing and copies out run on three streams, ordered by
-    events, so that two frames overlap; launches are recorded once as a CUDA graph.
+    events, so that two frames overlap; launches are recorded once as a CUDA graph. kernels: what
+    an earlier start compiled.
 
     Raises PlanRefused where the plan does not load or is not this bundle's.
     """
@@ -195,6 +210,7 @@ class TensorRt:
         *,
         trt: Any = None,
         cuda_graph: bool = True,
+        kernels: bytes | None = None,
     ) -> None:
         trt = trt or package()
         self._inputs, self._outputs = bundle.manifest.inputs, bundle.manifest.outputs
@@ -208,7 +224,8 @@ class TensorRt:
             raise PlanRefused(f"the plan does not load on {device.gpu.name}: {told}",
                               "surgiclear engines build --for native")  # fmt: skip
         self._same(trt)
-        self._context = self._engine.create_execution_context()
+        self._kernels: Any = None  # TensorRT-RTX compiles when it first runs, and can remember
+        self._context = self._execution_context(kernels)
         if self._context is None:
             raise BackendMissing(f"{device.gpu.name} has not enough memory for this engine")
         self._streams = [device.stream() for _ in range(3)]
@@ -224,6 +241,21 @@ class TensorRt:
         )
         if cuda_graph:
             self._record()
+
+    def _execution_context(self, kernels: bytes | None) -> Any:
+        if not hasattr(self._engine, "create_runtime_config"):
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        self._kernels = config.create_runtime_cache()
+        if kernels:
+            self._kernels.deserialize(kernels)  # what does not fit is compiled again
+        config.set_runtime_cache(self._kernels)
+        return self._engine.create_execution_context(config)
+
+    def kernels(self) -> bytes:
+        """What was compiled so far, for the next start; nothing where the run time has no such
+        cache."""
+        return b"" if self._kernels is None else bytes(self._kernels.serialize())
 
     def _same(self, trt: Any) -> None:
         """Holds the plan's inputs and outputs to the manifest's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,11 +28,13 @@ class Builds:
 
     count: int = 0
     capability: str | None = "never"
+    timings: list[bytes | None] = field(default_factory=list)
 
     def __call__(self, bundle: Bundle, capability: str | None, **rest: Any) -> Built:
         self.count += 1
         self.capability = capability
-        return Built(b"plan %d" % self.count, ("a clamp constant",), 3)
+        self.timings.append(rest.get("timings"))
+        return Built(b"plan %d" % self.count, ("a clamp constant",), 3, b"timed %d" % self.count)
 
 
 @pytest.fixture
@@ -104,8 +106,12 @@ class FakeEngine:
     plan: bytes
     device: FakeDevice
     trt: Any
+    kernels_before: bytes | None = None
     wrong: bool = False
     closed: bool = False
+
+    def kernels(self) -> bytes:
+        return b"compiled"
 
     @property
     def info(self) -> Any:
@@ -119,10 +125,38 @@ class FakeEngine:
         self.closed = True
 
 
+def fake_engine(
+    bundle: Bundle, plan: bytes, device: FakeDevice, *, trt: Any, kernels: bytes | None
+) -> FakeEngine:
+    return FakeEngine(bundle, plan, device, trt, kernels)
+
+
+def test_what_a_build_measured_helps_the_next_one(
+    bundle: Bundle, cache: PlanCache, builds: Builds
+) -> None:
+    build(bundle, "sm89", cache, trt=TRT)
+    build(bundle, "sm89", cache, trt=TRT, again=True)
+    build(bundle, "sm86", cache, trt=TRT)  # another GPU's timings are of no use
+    assert builds.timings == [None, b"timed 1", None]
+
+
+def test_what_a_start_compiled_helps_the_next_one(
+    bundle: Bundle, cache: PlanCache, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TensorRt", fake_engine)
+    build(bundle, "sm89", cache, trt=TRT)
+    first: Any = load(bundle, cache, trt=TRT, device=FakeDevice())
+    second: Any = load(bundle, cache, trt=TRT, device=FakeDevice())
+    assert (first.kernels_before, second.kernels_before) == (None, b"compiled")
+    newer = FakeDevice(gpu=Gpu("Simulated GPU", "sm89", "14000"))
+    other: Any = load(bundle, cache, trt=TRT, device=newer)  # the driver compiles anew
+    assert other.kernels_before is None
+
+
 def test_load_never_builds(
     bundle: Bundle, cache: PlanCache, builds: Builds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TensorRt", FakeEngine)
+    monkeypatch.setattr(module, "TensorRt", fake_engine)
     device = FakeDevice()
     with pytest.raises(PlanRefused, match="engines build tiny --for native"):
         load(bundle, cache, trt=TRT, device=device)
@@ -145,7 +179,9 @@ def test_a_plan_with_wrong_answers_is_not_used(
 ) -> None:
     made: list[FakeEngine] = []
 
-    def wrong(bundle: Bundle, plan: bytes, device: FakeDevice, trt: Any) -> FakeEngine:
+    def wrong(
+        bundle: Bundle, plan: bytes, device: FakeDevice, *, trt: Any, kernels: bytes | None
+    ) -> FakeEngine:
         made.append(FakeEngine(bundle, plan, device, trt, wrong=True))
         return made[0]
 

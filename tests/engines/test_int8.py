@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.engine import Array
 from engines.int8 import Outcome, compare, quantised
 
 
@@ -30,7 +31,7 @@ def convolution(amount: float) -> bytes:
     return data
 
 
-def feeds(count: int) -> list[dict[str, np.ndarray]]:  # type: ignore[type-arg]
+def feeds(count: int) -> list[dict[str, Array]]:
     rng = np.random.default_rng(1)
     return [{"x": rng.random((1, 3, 8, 8), np.float32)} for _ in range(count)]
 

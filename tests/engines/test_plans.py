@@ -86,3 +86,18 @@ def test_a_cache_that_others_can_write_is_refused(cache: PlanCache, mode: int) -
 def test_the_note_says_what_it_was_built_for(cache: PlanCache) -> None:
     place = cache.put(KEY, b"plan")
     assert json.loads((place / NOTE).read_text())["key"]["capability"] == "sm89"
+
+
+def test_aids_are_kept_whole_or_not_used(tmp_path: Path) -> None:
+    cache = PlanCache(tmp_path / "plans")
+    assert cache.aid("timings") is None
+    cache.keep_aid("timings", b"one")
+    cache.keep_aid("timings", b"two")
+    assert cache.aid("timings") == b"two"
+    path = cache.folder / "timings.aid"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert cache.aid("timings") is None
+    assert [p.name for p in cache.folder.iterdir()] == ["timings.aid"]
+    cache.folder.chmod(0o777)
+    with pytest.raises(PlanRefused, match="others can write"):
+        cache.aid("timings")

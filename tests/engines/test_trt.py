@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from engines.bundle import Bundle, write
 from engines.errors import BackendMissing, BuildFailed, FeedsWrong, PlanRefused, RunFailed
-from engines.trt import TensorRt, build_plan, package
+from engines.trt import TensorRt, build_model, build_plan, package
 from engines.verify import selftest
 
 needs_tensorrt = pytest.mark.skipif(
@@ -42,6 +42,76 @@ def test_a_plan_for_another_machine_is_built_from_the_verified_bytes(bundle: Bun
     assert len(built.plan) > 1000
     assert built.layers > 0
     assert "Building engine" in phases
+
+
+def test_timings_of_one_build_are_taken_by_the_next() -> None:
+    """With the `tensorrt` package, which measures kernels as it builds."""
+    given: list[bytes] = []
+    cache = SimpleNamespace(serialize=lambda: b"timings")
+
+    def create(data: bytes) -> Any:
+        given.append(data)
+        return cache
+
+    config = SimpleNamespace(
+        create_timing_cache=create,
+        set_timing_cache=lambda cache, ignore_mismatch: True,
+        get_timing_cache=lambda: cache,
+    )
+    builder = SimpleNamespace(
+        create_network=lambda flags: SimpleNamespace(num_layers=3),
+        create_builder_config=lambda: config,
+        build_serialized_network=lambda network, config: b"plan",
+    )
+
+    class Trt(FakeTrt):
+        NetworkDefinitionCreationFlag = SimpleNamespace()
+
+        def Builder(self, logger: Any) -> Any:  # noqa: N802
+            return builder
+
+        def OnnxParser(self, network: Any, logger: Any) -> Any:  # noqa: N802
+            return SimpleNamespace(parse=lambda model: True)
+
+    trt = Trt(FakeContext(FakeDevice()))
+    built = build_model(b"model", "net", None, trt=trt)
+    assert (built.plan, built.timings, built.layers) == (b"plan", b"timings", 3)
+    build_model(b"model", "net", None, trt=trt, timings=built.timings)
+    assert given == [b"", b"timings"]
+
+
+def test_compiled_kernels_are_given_back_and_kept(bundle: Bundle) -> None:
+    class Cache:
+        content = b""
+
+        def deserialize(self, data: bytes) -> None:
+            self.content = data
+
+        def serialize(self) -> bytes:
+            return self.content + b"+"
+
+    @dataclass
+    class Rtx(FakeTrt):
+        def Runtime(self, logger: Any) -> Any:  # noqa: N802
+            runtime = super().Runtime(logger)
+
+            def deserialise(plan: bytes) -> Any:
+                engine = runtime.deserialize_cuda_engine(plan)
+                config = SimpleNamespace(
+                    create_runtime_cache=Cache,
+                    set_runtime_cache=lambda cache: None,
+                )
+                engine.create_runtime_config = lambda: config
+                engine.create_execution_context = lambda given: self.context
+                return engine
+
+            return SimpleNamespace(deserialize_cuda_engine=deserialise)
+
+    device = FakeDevice()
+    engine = TensorRt(bundle, b"plan", device, trt=Rtx(FakeContext(device)), kernels=b"before")
+    assert engine.kernels() == b"before+"
+    plain, _ = start(bundle)
+    assert plain.kernels() == b""
 
 
 @needs_tensorrt
