@@ -61,8 +61,8 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
     shape = structure(out, clear)
     contrast = contrast_gap(out, clear)
     synthetic_part = 2.0 * pixel + 0.25 * shape + 0.06 * contrast
-    real_part = 0.7 * pixel + 1.5 * coarse + 0.5 * shape + 0.1 * contrast
-    real_part = real_part + overall_gap(out, clear)
+    real_part = 0.7 * pixel + 1.5 * coarse + 0.9 * shape + 0.1 * contrast
+    real_part = real_part + 3.0 * overall_gap(out, clear)
     picture = torch.where(real > 0, real_part, synthetic_part)
 
     t = batch["transmission"]

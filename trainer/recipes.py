@@ -61,8 +61,8 @@ def veil() -> Recipe:
     return Recipe(
         name="veil",
         about="veil, third run: real pairs mixed in; what ships",
-        mix=Mix(real=0.42, real_clear=0.1, clear=0.16, reference=0.55),
-        plan=Plan(steps=700, learning_rate=8e-4, warm_up=50, ema=0.995),
+        mix=Mix(real=0.42, real_clear=0.14, clear=0.14, reference=0.55),
+        plan=Plan(steps=1000, learning_rate=1e-3, warm_up=50, ema=0.995),
         seed=2,
         start="veil-further",
         without=(),

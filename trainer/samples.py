@@ -28,14 +28,18 @@ HAZY_LIMIT = 0.23  # clear frames over this dark channel are no ground truth for
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mix:
-    """Shares of the kinds of sample (the rest is synthetic), of samples with a reference, and of
-    real pairs seen by another camera (the others teach this camera's own colour)."""
+    """Shares of the kinds of sample (the rest is synthetic), of samples with a reference; of real
+    pairs seen by another camera (the others teach this camera's own colour) and of those with a
+    part of another scene's pair (few scenes are soon known by heart); of synthetic samples over
+    the real pairs' clear frames."""
 
     real: float = 0.0
     real_clear: float = 0.0
     clear: float = 0.2
     reference: float = 0.5
     other_camera: float = 0.3
+    other_part: float = 0.6
+    over_real: float = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,15 @@ def moved(rng: np.random.Generator, image: Image, amount: float) -> Image:
     return out
 
 
+def soft_part(rng: np.random.Generator) -> Image:
+    """A side of the view with a soft border, h w 1 in 0-1."""
+    angle, offset = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.15)
+    ys, xs = np.mgrid[0:H, 0:W].astype(np.float32)
+    along = (xs / W - 0.5) * np.cos(angle) + (ys / H - 0.5) * np.sin(angle) - offset
+    out: Image = np.clip(0.5 + along / rng.uniform(0.02, 0.4), 0, 1)[..., None].astype(np.float32)
+    return out
+
+
 class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Endless samples by number. clear: frames to degrade; real: pairs (may be empty)."""
 
@@ -172,6 +185,8 @@ class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     def _synthetic(self, rng: np.random.Generator) -> dict[str, Tensor]:
         frame = self._frame(rng, self.truthful)
+        if self.real and rng.random() < self.mix.over_real:
+            frame = Cached(self._pair(rng).clear, "", 0.0)
         clear = Window.draw(rng).cut(frame.pixels)
         if rng.random() < 0.5:  # many clear frames have lifted blacks; give half of them depth
             lift = np.float32(frame.hazy * rng.uniform(0.5, 1.0))
@@ -242,11 +257,21 @@ class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
         scene = self.by_scene[int(rng.integers(len(self.by_scene)))]
         return scene[int(rng.integers(len(scene)))]
 
+    def _views(self, rng: np.random.Generator, pair: CachedPair) -> tuple[Image, Image, Image]:
+        """One window of a pair: smoky, clear, and another clear frame of its scene."""
+        window = Window.draw(rng, 0.6)
+        other = pair.references[int(rng.integers(len(pair.references)))]
+        return window.cut(pair.smoky), window.cut(pair.clear), window.cut(other)
+
     def _real(self, rng: np.random.Generator) -> dict[str, Tensor]:
         pair = self._pair(rng)
-        window = Window.draw(rng, 0.75)
-        image, clear = window.cut(pair.smoky), window.cut(pair.clear)
-        other = window.cut(pair.references[int(rng.integers(len(pair.references)))])
+        image, clear, other = self._views(rng, pair)
+        if rng.random() < self.mix.other_part:
+            part = soft_part(rng)
+            views = self._views(rng, self._pair(rng))
+            image, clear, other = (
+                a + part * (b - a) for a, b in zip((image, clear, other), views, strict=True)
+            )
         if rng.random() < self.mix.other_camera:
             camera = replace(Camera.draw(rng), vignette=0.0)
             image, clear, other = (camera.look(x) for x in (image, clear, other))
