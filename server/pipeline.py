@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from engines.errors import FeedsWrong
 from engines.picture import Picture, Rgb
 from engines.restorer import NOTHING, Analysis, Detection, Restorer
 from server.frame import Frame, Provenance, Reason, Result
@@ -191,7 +192,8 @@ class Pipeline:
         self.tally.trips[cause] += 1
         if error is not None and not self.tally.first_error:
             self.tally.first_error = f"{type(error).__name__}: {error}"
-        return self._raw(frame, detection, Reason.GUARD)
+        shape = isinstance(error, FeedsWrong)  # an engine of one size, say
+        return self._raw(frame, detection, Reason.SHAPE if shape else Reason.GUARD)
 
     def _tell(self, stage: str, ns: int) -> None:
         if self._watch is not None:

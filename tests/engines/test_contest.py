@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from bundles import tiny_bundle
 from gpus import FakeDevice
 
+import surgiclear
 from engines import contest as module
 from engines.bundle import Bundle
 from engines.contest import contest
@@ -86,3 +89,53 @@ def test_another_size_or_another_kind_is_refused(bundle: Bundle) -> None:
         pytest.skip("the package has no veil bundle")
     with pytest.raises(FeedsWrong, match="no 8-bit frames"):
         contest(Store().find("veil"), ["cpu"])
+
+
+def command(*words: str | Path) -> int:
+    """`surgiclear bench ...` as its entry point runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["surgiclear", "bench", *map(str, words)])
+        with pytest.raises(SystemExit) as exit_:
+            surgiclear.main()
+    return exit_.value.code if isinstance(exit_.value.code, int) else -1
+
+
+def test_the_command_prints_a_table_and_writes_the_figures(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures.json"
+    words = ["speed", "--engine", bundle.folder, "--provider", "cpu", "--runs", "3"]
+    assert command(*words, "--json", out, "--size", "16x16") == 1  # it takes 6x4
+    assert "takes 6x4" in capsys.readouterr().err
+    assert not out.exists()
+    assert command(*words, "--json", out) == 0
+    assert "roofline" in capsys.readouterr().out
+    figures = json.loads(out.read_text())
+    assert figures["rows"][0]["runs"] == 3
+    assert figures["work"] == {"flop": 0.0, "fused_bytes": 0.0,
+                               "unfused_bytes": figures["work"]["unfused_bytes"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["speed", "--provider", "cpu"], "no engine is named"),
+        (["speed", "--engine", "veil", "--provider", "abacus"], "'abacus' is not known"),
+        (["speed", "--engine", "veil", "--against", "hope"], "'hope' is not known"),
+        (["zoo", "--nets", "ramitt"], "no restorer is named 'ramitt'"),
+        (["zoo", "--nets", "veil"], "no restorer is named 'veil'"),
+    ],
+)
+def test_a_slip_is_a_users_mistake(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_zoo_is_timed_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["zoo", "--nets", "focalnet", "--size", "16x16", "--threads", "1", "--rounds", "1"]
+    assert command(*words) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("focalnet at 16x16, 1 threads")
+    assert "products of" in said

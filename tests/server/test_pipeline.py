@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import SMOKY, FakeRestorer, brighten, flat, identity, swap_chroma, wrong_shape
 
+from engines.errors import FeedsWrong
 from engines.picture import Colour, Picture, Rgb, Yuv420
 from engines.restorer import NOTHING, Analysis, Degradation
 from server.frame import Frame, Provenance, Reason
@@ -210,3 +211,12 @@ def test_rgb_pictures_take_the_same_chain() -> None:
         frame(0, Rgb(pixels))
     )
     assert result.provenance is Provenance.RESTORED
+
+
+def test_a_size_that_the_engine_does_not_take_is_said() -> None:
+    fake = FakeRestorer(script={0: FeedsWrong("takes 6x4, not 64x48"), 1: RuntimeError("broken")})
+    pipeline = Pipeline(fake, gate=StillGate())
+    refused, broken = pipeline.step(frame(0)), pipeline.step(frame(1))
+    assert (refused.provenance, refused.reason) == (Provenance.RAW, Reason.SHAPE)
+    assert broken.reason is Reason.GUARD
+    assert "takes 6x4" in pipeline.tally.first_error
