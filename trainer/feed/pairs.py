@@ -24,6 +24,7 @@ ASIDE = ("6", "9", "15")  # scenes of pairs.csv that are never trained on
 ASIDE_SHARE = 0.15  # of the groups, where a folder does not say itself what to keep aside
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 BUDGET_MIB = 4096  # decoded pictures held in memory; the rest is decoded each time
+UNSURE = 77  # weight, of 255, where the flow is a guess: dense smoke lies there and must teach too
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Shot:
 
 
 class Views(NamedTuple):
-    """degraded, clear: h w 3; mask: h w, 255 where the pair may teach."""
+    """degraded, clear: h w 3; mask: h w, 255 where the pair may teach, less where it may less."""
 
     degraded: Pixels
     clear: Pixels
@@ -86,7 +87,7 @@ def _kept_aside(group: str) -> bool:
 
 class Kept:
     """Shots, decoded once. aligned: the clear picture is warped onto the degraded one, and the
-    mask says where that can be believed (trainer/align.py); otherwise the mask is open."""
+    mask says how far that can be believed (trainer/align.py); otherwise the mask is open."""
 
     def __init__(
         self,
@@ -122,5 +123,6 @@ class Kept:
         mask = np.full(degraded.shape[:2], 255, np.uint8)
         if self._aligned:
             found = align(clear, degraded, flow=self._flow)
-            clear, mask = grey_levels(found.warped), found.mask.astype(np.uint8) * 255
+            clear = grey_levels(found.warped)
+            mask = np.where(found.mask, 255, np.where(found.valid, UNSURE, 0)).astype(np.uint8)
         return Views(degraded, clear, mask)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from training import data, scene, veiled, write
 
-from trainer.feed.pairs import Kept, Shot, shots
+from trainer.feed.pairs import UNSURE, Kept, Shot, shots
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,8 @@ def test_alignment_moves_the_clear_picture_and_masks(tmp_path: Path) -> None:
     write(tmp_path / "input" / "a.png", veiled(np.roll(clear, 4, 1), 0.3))
     shot = Shot("a", tmp_path / "input" / "a.png", tmp_path / "gt" / "a.png")
     plain, moved = Kept([shot]).views(0), Kept([shot], aligned=True).views(0)
-    assert (plain.mask == 255).all() and set(np.unique(moved.mask)) == {0, 255}
-    trusted = moved.mask > 0
+    assert (plain.mask == 255).all() and set(np.unique(moved.mask)) == {0, UNSURE, 255}
+    trusted = moved.mask == 255
     want = np.roll(clear, 4, 1).astype(int)
     before = np.abs(plain.clear - want)[trusted].mean()
     after = np.abs(moved.clear - want)[trusted].mean()
