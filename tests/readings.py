@@ -38,10 +38,10 @@ def reading(
     return Reading(
         time_ns=int(time_s * S), logits=(a, b, c), coverage=0.0,
         splash_type="bile" if kind == 2 and hidden else None,
-        detail=detail, floor=floor, lit=0.9, foreign=0.0, sharp=float(detail.mean()),
+        detail=detail, floor=floor, lit=0.9, foreign=0.0, tissue=0.6, sharp=float(detail.mean()),
         sketch=structure(scene), colours=colours,
     )  # fmt: skip
 
 
 def outside(time_s: float) -> Reading:
-    return replace(reading(time_s, scene=2), foreign=0.8)
+    return replace(reading(time_s, scene=2), foreign=0.8, tissue=0.0)

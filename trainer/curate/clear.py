@@ -30,6 +30,9 @@ LAG_NS = 4_000_000_000  # thin smoke is seen late: what is newer is not yet trus
 UNSURE = 1.5  # logits under the detector's threshold where its doubt ends, while nothing is known
 
 
+Logits = tuple[float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Hindrance:
     """How far a frame is from the case's clear view. rises: by MEASURES, 1 is the threshold;
@@ -46,11 +49,14 @@ class Hindrance:
 
 
 class ClearView:
-    """The recent clear readings of one view."""
+    """The recent clear readings of one view, and the detector's logits in the clear frames of the
+    case, which hold for the camera and outlive the view."""
 
     def __init__(self) -> None:
         self.entries: deque[Reading] = deque(maxlen=MEMORY)
         self.waiting: deque[Reading] = deque()
+        self.case: deque[Logits] = deque(maxlen=MEMORY)
+        self.arriving: deque[tuple[int, Logits]] = deque()
         self._facts: tuple[Floats, Floats, NDArray[np.float64], NDArray[np.float64]] | None = None
 
     @property
@@ -68,6 +74,15 @@ class ClearView:
         while self.waiting and reading.time_ns - self.waiting[0].time_ns >= LAG_NS:
             self.entries.append(self.waiting.popleft())
         self._facts = None
+        self.arriving.append((reading.time_ns, reading.logits))
+        while reading.time_ns - self.arriving[0][0] >= LAG_NS:
+            self.case.append(self.arriving.popleft()[1])
+
+    def turn(self) -> None:
+        """The scope looks elsewhere."""
+        self.entries.clear()
+        self.waiting.clear()
+        self._facts = None
 
     def distrust(self) -> None:
         """The view has begun to be hidden: what does not count yet never will."""
@@ -75,10 +90,15 @@ class ClearView:
         self.entries.clear()
         self.entries.extend(trusted)
         self.waiting.clear()
+        self.arriving.clear()
         self._facts = None
 
     def judge(self, reading: Reading) -> Hindrance:
         """Holds a frame against the clear view."""
+        if not self.known and len(self.case) >= MANY:
+            usual = np.median(np.array(self.case), 0)
+            a, b, c = (float(x) for x in (np.array(reading.logits) - usual) / LEAST[:3])
+            return Hindrance((a, b, c, 0.0, 0.0), reading.coverage, 1.0)
         if not self.known:
             doubt = [max(0.0, 1.0 + logit / UNSURE) for logit in reading.logits]
             return Hindrance((doubt[0], doubt[1], doubt[2], 0.0, 0.0), reading.coverage, 1.0)

@@ -192,7 +192,8 @@ class Finder:
                 self.shelf.drop(kept.time_ns)
         self.ring.clear()
         self.spare = None
-        self.view, self.smooth = ClearView(), 0.0
+        self.view.turn()
+        self.smooth = 0.0
         self.history.clear()
         return ended
 

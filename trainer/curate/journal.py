@@ -178,6 +178,8 @@ def dump(finder: Finder) -> dict[str, NDArray[Any]]:
     plain: dict[str, Any] = {
         "entries": _packed(list(finder.view.entries), "entries", out),
         "waiting": _packed(list(finder.view.waiting), "waiting", out),
+        "case": list(finder.view.case),
+        "arriving": list(finder.view.arriving),
         "before": _packed([finder.before] if finder.before else [], "before", out),
         "ring": _packed(list(finder.ring), "ring", out),
         "spare": _packed([finder.spare] if finder.spare else [], "spare", out),
@@ -204,6 +206,8 @@ def restore(finder: Finder, arrays: dict[str, NDArray[Any]]) -> None:
     plain = json.loads(str(arrays["finder"]))
     finder.view.entries.extend(_unpacked(_reading, plain["entries"], "entries", arrays))
     finder.view.waiting.extend(_unpacked(_reading, plain["waiting"], "waiting", arrays))
+    finder.view.case.extend((a, b, c) for a, b, c in plain["case"])
+    finder.view.arriving.extend((t, (a, b, c)) for t, (a, b, c) in plain["arriving"])
     before = _unpacked(_reading, plain["before"], "before", arrays)
     finder.before = before[0] if before else None
     finder.ring.extend(_unpacked(Kept, plain["ring"], "ring", arrays))

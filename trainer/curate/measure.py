@@ -23,8 +23,8 @@ LOGIT_MOST = 8.0
 
 # Out of the body, measured on lit pixels. Tissue and blood are red or violet, fat and smoke are
 # pale; what is green to blue and saturated is drape, glove or gown. Dense smoke leaves grey, so
-# grey alone proves nothing.
-FOREIGN = 0.3  # share of the lit pixels
+# grey alone proves nothing; blue plastic instruments do not either, while there is tissue.
+FOREIGN, TISSUE = 0.3, 0.1  # shares of the lit pixels: more than, less than
 DARK = 0.04  # share of lit pixels: light off, or inside the trocar
 
 # Two samples in a row, half a second apart: real scopes in quick motion agree in structure to 0.07
@@ -38,7 +38,7 @@ CUT_COLOUR = 0.45  # Bhattacharyya distance of colours
 class Reading:
     """One sampled frame. logits: smoke, fog, splash; coverage: the detector's, worst kind; detail,
     floor: GRID, mean absolute Laplacian and dark channel, in grey levels; lit: share of the
-    picture; foreign: share of the lit; sharp: mean detail of the lit cells; sketch: SKETCH,
+    picture; foreign, tissue: of the lit; sharp: mean detail of the lit cells; sketch: SKETCH,
     structure without light and contrast; colours: histogram of hue and saturation, sums to 1."""
 
     time_ns: int
@@ -49,6 +49,7 @@ class Reading:
     floor: Floats
     lit: float
     foreign: float
+    tissue: float
     sharp: float
     sketch: Floats
     colours: Floats
@@ -58,7 +59,7 @@ class Reading:
         """Why this is no view of the inside of a body; empty where it may be one."""
         if self.lit < DARK:
             return "dark"
-        if self.foreign > FOREIGN:
+        if self.foreign > FOREIGN and self.tissue < TISSUE:
             return "colours of no tissue"
         return ""
 
@@ -75,7 +76,7 @@ def read(small: Pixels, time_ns: int, restorer: Restorer, reference: Pixels | No
     dark = cv2.erode(small.min(2), np.ones((9, 9), np.uint8)).astype(np.float32)
     detail = cv2.resize(laplacian, cells, interpolation=cv2.INTER_AREA)
     floor = cv2.resize(dark, cells, interpolation=cv2.INTER_AREA)
-    lit, foreign, colours = _colours(small)
+    lit, foreign, tissue, colours = _colours(small)
     bright = cv2.resize(grey, cells, interpolation=cv2.INTER_AREA) > LIT
     return Reading(
         time_ns=time_ns,
@@ -86,6 +87,7 @@ def read(small: Pixels, time_ns: int, restorer: Restorer, reference: Pixels | No
         floor=floor,
         lit=lit,
         foreign=foreign,
+        tissue=tissue,
         sharp=float(detail[bright].mean()) if bright.any() else 0.0,
         sketch=sketch(grey),
         colours=colours,
@@ -97,17 +99,19 @@ def _logit(kind: object) -> float:
     return min(max(math.log(p / (1 - p)), -LOGIT_MOST), LOGIT_MOST)
 
 
-def _colours(small: Pixels) -> tuple[float, float, Floats]:
-    """Share of lit pixels; share of those in colours of no tissue; histogram of the lit."""
+def _colours(small: Pixels) -> tuple[float, float, float, Floats]:
+    """Share of lit pixels; of those, in no tissue's colours and in tissue's; histogram of them."""
     hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
     lit = small.max(2) > LIT
     count = int(lit.sum())
     hue, saturation = hsv[..., 0], hsv[..., 1]  # hue in steps of 2 degrees
+    red = lit & ((hue < 18) | (hue > 150)) & (saturation > 64)
     strange = lit & (hue > 35) & (hue < 122) & (saturation > 64)  # 70 to 244 degrees
     histogram = cv2.calcHist([hsv], [0, 1], lit.astype(np.uint8), [12, 4], [0, 180, 0, 256])
     total = max(1.0, float(histogram.sum()))
-    share = float(strange.sum()) / count if count else 0.0
-    return count / lit.size, share, (histogram.ravel() / total).astype(np.float32)
+    shares = [float(part.sum()) / max(1, count) for part in (strange, red)]
+    spread = (histogram.ravel() / total).astype(np.float32)
+    return count / lit.size, shares[0], shares[1], spread
 
 
 def sketch(grey: Pixels) -> Floats:

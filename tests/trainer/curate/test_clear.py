@@ -64,6 +64,14 @@ def test_what_is_newest_is_not_trusted_once_the_view_is_hidden() -> None:
     assert view.judge(reading(40)).score < 0.5
 
 
+def test_the_camera_s_bias_outlives_the_view() -> None:
+    view = known(bias=3.5)
+    view.turn()
+    assert not view.known
+    assert view.judge(shifted(reading(40, scene=2), 3.5)).score < 0.5
+    assert view.judge(shifted(reading(40, 0.5, scene=2), 3.5)).score > 1.5
+
+
 def test_old_readings_make_room() -> None:
     view = ClearView()
     for n in range(500):

@@ -60,6 +60,9 @@ def test_out_of_the_body_is_dark_or_in_colours_of_no_tissue() -> None:
     assert reading(veiled(scene(1), 0.95)).outside == ""  # the densest smoke is not outside
     drape = scene(1)[..., [1, 0, 2]]  # green
     assert reading(drape).outside == "colours of no tissue"
+    tool = scene(1)
+    tool[:, :110] = (60, 110, 220)  # blue plastic over two fifths of the view
+    assert reading(tool).outside == ""
     assert reading(np.full((144, 256, 3), 8, np.uint8)).outside == "dark"
 
 
