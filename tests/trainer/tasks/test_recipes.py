@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from trainer.tasks.recipes import DEVIATIONS, NETS, RECIPES, modern, surgclean, 
 from trainer.tasks.restore import Restore
 from trainer.tasks.video import Video
 
+Runs = Callable[[str], Outcome]
 NAMES = tuple(CASES)
 SHARED = 8  # steps of the two processes
 HALF = {"modern", "finetune"}  # bfloat16: 3 digits
@@ -50,37 +53,33 @@ def trained(case: Case, root: Path, folder: Path, cut: int | None = None, **plan
 
 
 @pytest.fixture(scope="module")
-def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Unbroken runs."""
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Unbroken runs by name, each made when it is first asked for."""
     out = tmp_path_factory.mktemp("whole")
-    return {name: trained(case, root, out / name) for name, case in CASES.items()}
+    return cache(lambda name: trained(CASES[name], root, out / name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_loss_falls(name: str, whole: dict[str, Outcome]) -> None:
-    losses = whole[name].losses
+def test_the_loss_falls(name: str, whole: Runs) -> None:
+    losses = whole(name).losses
     assert len(losses) == STEPS
     assert sum(losses[-5:]) < 0.97 * sum(losses[:5]), losses
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_run_goes_on_exactly(
-    name: str, whole: dict[str, Outcome], root: Path, tmp_path: Path
-) -> None:
+def test_a_broken_run_goes_on_exactly(name: str, whole: Runs, root: Path, tmp_path: Path) -> None:
     """Cut at step 8 of an epoch of 6 samples; the last checkpoint is of step 5."""
     with pytest.raises(Cut):
         trained(CASES[name], root, tmp_path, cut=8)
     rest = trained(CASES[name], root, tmp_path)
     assert rest.first == 5
-    assert rest.losses == whole[name].losses[5:]
-    for key, value in whole[name].net.state_dict().items():
+    assert rest.losses == whole(name).losses[5:]
+    for key, value in whole(name).net.state_dict().items():
         assert torch.equal(value, rest.net.state_dict()[key]), key
 
 
 @pytest.mark.timeout(1200)  # starts two processes; a busy machine is no failure
-def test_two_processes_train_as_one_does(
-    whole: dict[str, Outcome], root: Path, tmp_path: Path
-) -> None:
+def test_two_processes_train_as_one_does(whole: Runs, root: Path, tmp_path: Path) -> None:
     """torchrun with gloo; the same global batch. The only difference is the order of sums, which
     rounding (to grey levels for the flow, to bfloat16) makes larger with every step."""
     command = (
@@ -95,14 +94,14 @@ def test_two_processes_train_as_one_does(
     assert found["normalisation"] < 1e-9
     for name in NAMES:
         losses, weights = found["runs"][name]
-        want = whole[name].losses[:SHARED]
+        want = whole(name).losses[:SHARED]
         assert len(losses) == SHARED
         first = 4e-3 if name in HALF else 1e-4
         if name == "distill-veil":
             first = 4e-3  # batch statistics of two samples; exact in double, see `normalisation`
         assert losses[:FIRST] == pytest.approx(want[:FIRST], rel=first), name
         assert losses == pytest.approx(want, rel=3e-2), name
-        assert weights.keys() == whole[name].net.state_dict().keys()
+        assert weights.keys() == whole(name).net.state_dict().keys()
 
 
 def test_surgclean_is_the_published_protocol() -> None:
