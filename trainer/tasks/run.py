@@ -74,7 +74,8 @@ def changed(recipe: Recipe, settings: Settings) -> Recipe:
 def run(
     recipe: Recipe, data: Path, out: Path, *, resume: bool, dry: bool, console: Console
 ) -> Path | None:
-    """Trains; returns the checkpoint to use, None after a dry run.
+    """Trains; returns the checkpoint to use; None after a dry run, and in processes that write
+    nothing.
 
     Raises FileExistsError where a run is there and `resume` is not asked for; Harmful where the
     gate does not open; what Job.build, Job.source and fit raise.
@@ -101,6 +102,8 @@ def run(
         )  # fmt: skip
     if isinstance(recipe.job, Finetune) and fabric.is_global_zero:
         let_through(recipe.job, outcome.net, data, folder, about)
+    if not fabric.is_global_zero:
+        return None
     best = folder / BEST
     return best if best.exists() else folder / LAST
 
