@@ -123,6 +123,7 @@ def test_the_modern_recipe_is_modern() -> None:
     assert isinstance(job, Restore) and job.optimiser.decoupled and job.size > 128
     assert plan.precision == "bf16-mixed" and plan.channels_last and plan.compile and plan.clip
     assert plan.schedule.factor(plan.steps) == pytest.approx(0.01)
+    assert modern("histoformer").plan.precision == "32-true"  # not finite otherwise
 
 
 def test_the_table_names_each_recipe_as_it_names_itself() -> None:
