@@ -108,11 +108,12 @@ def spec_of(
         given["sinks"] = tuple(given["sinks"])
     if "kinds" in given:
         given["kinds"] = frozenset(given["kinds"])
+    camera = rtsp.is_rtsp(wish.source)
     base = StreamSpec(
         source=wish.source,
         engine=service.catalog.default,
         mode=live.mode,
-        deadline_ms=live.deadline_ms,
+        deadline_ms=live.camera_deadline_ms if camera else live.deadline_ms,
         max_age_ms=live.max_age_ms,
         strength=live.strength,
         kinds=frozenset(live.kinds),

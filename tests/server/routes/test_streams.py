@@ -177,6 +177,13 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     assert str(link.value) == str(absent.value)  # nothing is told of what lies elsewhere
 
 
+def test_a_camera_has_a_deadline_of_its_own(service: Listening, http: httpx.Client) -> None:
+    for wish, expected in (({}, 40.0), ({"deadline_ms": 30}, 30.0)):
+        state = http.post("/v1/streams", json={"source": "rtsp://10.0.0.5/or3", **wish}).json()
+        assert state["spec"]["deadline_ms"] == expected
+        http.delete(f"/v1/streams/{state['id']}")
+
+
 def test_network_sources_can_be_switched_off() -> None:
     url = "rtsp://10.0.0.1/a"
     assert checked_source(url, LiveSection()) == url
