@@ -73,9 +73,9 @@ class StillsSection(_Section):
 
 class LiveSection(_Section):
     """What a stream gets when it does not ask for something else. camera_deadline_ms: of rtsp://
-    sources, whose pictures are decoded first and which nobody pushes for; file_folders: the only folders
-    whose videos a stream may be started from over HTTP; network: rtsp:// sources and sinks
-    are allowed."""
+    sources, whose pictures have to be decoded within it; file_folders: the only folders whose
+    videos a stream may be started from over HTTP; network: rtsp:// sources and sinks are
+    allowed."""
 
     deadline_ms: Millis = 25.0
     camera_deadline_ms: Millis = 40.0
