@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -15,7 +14,7 @@ from engines.engine import Backend
 from engines.errors import EngineError
 from engines.verbs import app as engines_app
 from server import verbs
-from server.errors import Failure, SettingInvalid, SurgiclearError
+from server.errors import SettingInvalid, SurgiclearError
 from trainer import verbs as trainer_verbs
 
 Word = TypeVar("Word", bound=str)
@@ -27,7 +26,6 @@ app = typer.Typer(
 )
 app.add_typer(engines_app, name="engines")
 app.add_typer(trainer_verbs.dataset_app, name="dataset")
-app.command()(trainer_verbs.curate)
 
 
 @app.callback()
@@ -130,18 +128,15 @@ bench_app = typer.Typer(no_args_is_help=True, help="Measure quality and speed.")
 app.add_typer(bench_app, name="bench")
 bench_app.command("live")(verbs.bench_live)
 bench_app.command("rtsp")(verbs.bench_rtsp)
+bench_app.command("align")(trainer_verbs.bench_align)
+bench_app.command("train")(trainer_verbs.bench_train)
+bench_app.command("quality")(trainer_verbs.bench_quality)
 for verb in (verbs.serve, verbs.token, verbs.push, verbs.view):
     app.command()(verb)
-Data = Annotated[Path | None, typer.Option(help="Folder of clean/ and pairs/.")]
-
-
-def _data(given: Path | None) -> Path:
-    from trainer.dataset import shared_data
-
-    found = given or shared_data()
-    if found is None or not found.is_dir():
-        raise SettingInvalid("no data folder", "name it with --data or SURGICLEAR_SHARED")
-    return found
+for trained in (trainer_verbs.recipes, trainer_verbs.train, trainer_verbs.publish):
+    app.command()(trained)
+for made in (trainer_verbs.curate, trainer_verbs.degrade):
+    app.command()(made)
 
 
 def _words(text: str, known: Iterable[Word]) -> list[Word]:
@@ -151,19 +146,6 @@ def _words(text: str, known: Iterable[Word]) -> list[Word]:
         if word not in table:
             raise SettingInvalid(f"{word!r} is not known", f"choose among {', '.join(table)}")
     return [table[word] for word in asked]
-
-
-@contextlib.contextmanager
-def _training() -> Iterator[None]:
-    """The trainer's own errors, and a missing extra, as one line."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise SettingInvalid(f"{error.name} is missing", "pip install surgiclear[train]") from error
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        raise SettingInvalid(str(error)) from error
-    except FloatingPointError as error:
-        raise Failure(f"training diverged: {error}") from error
 
 
 @app.command()
@@ -176,155 +158,6 @@ def demo(
     from server.demo import demo as run
 
     typer.echo(run(video, out, engine=engine, say=lambda line: typer.echo(line, err=True)))
-
-
-@app.command()
-def recipes() -> None:
-    """List what can be trained."""
-    with _training():
-        from trainer.tasks.verbs import table
-
-        for name, about in table():
-            typer.echo(f"{name:28s} {about}")
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="A name that `surgiclear recipes` lists.")],
-    data: Data = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="A few steps: shapes, memory, time; writes nothing.")
-    ] = False,
-    start: Annotated[str | None, typer.Option(help="Checkpoint to begin with.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Checkpoint to learn from.")] = None,
-    guard: Annotated[str | None, typer.Option(help="Data that a tuned net must not lose.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Stop after so many.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples of a step, over all.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Parts that a batch is cut into.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Loading processes.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of torch.")] = None,
-    compile_: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="As the recipe has it.")
-    ] = None,
-) -> None:
-    """Train a recipe; checkpoints in OUT/RECIPE. On several processes: start it by torchrun."""
-    with _training():
-        from trainer.tasks.run import Settings
-        from trainer.tasks.verbs import train as run
-
-        settings = Settings(
-            start=start, teacher=teacher, guard=guard, steps=steps, batch=batch,
-            accumulate=accumulate, workers=workers, threads=threads, compile=compile_,
-        )  # fmt: skip
-        done = run(recipe, _data(data), out, resume=resume, dry=dry_run, settings=settings)
-    if done is not None:
-        typer.echo(f"wrote {done}")
-
-
-@bench_app.command("align")
-def bench_align(
-    data: Data = None,
-    count: Annotated[int, typer.Option(help="Frames.")] = 8,
-    raft: Annotated[Path | None, typer.Option(help="Weights: RAFT instead of DIS.")] = None,
-) -> None:
-    """How well alignment finds a known movement under synthetic smoke."""
-    with _training():
-        from trainer.tasks.verbs import bench_align as run
-
-        typer.echo(run(_data(data), count, raft))
-
-
-@bench_app.command("train")
-def bench_train(
-    data: Data = None,
-    net: Annotated[str, typer.Option(help="A network's name.")] = "focalnet",
-    crop: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
-    batch: Annotated[int, typer.Option(help="Crops a step.")] = 4,
-    rounds: Annotated[int, typer.Option(help="How often the two take turns.")] = 3,
-    steps: Annotated[int, typer.Option(help="Steps a turn.")] = 4,
-    workers: Annotated[int, typer.Option(help="Loading processes of ours.")] = 1,
-) -> None:
-    """Training throughput beside a plain loop of the same net."""
-    with _training():
-        from trainer.tasks.verbs import bench_train as run
-
-        typer.echo(
-            run(
-                _data(data), net, crop=crop, batch=batch, rounds=rounds, steps=steps,
-                workers=workers,
-            )
-        )  # fmt: skip
-
-
-@app.command()
-def publish(
-    runs: Annotated[Path, typer.Argument(help="Folder with veil and its folds, as train left it.")],
-    output: Annotated[Path, typer.Argument(help="Folder of the bundle to write; its name counts.")],
-    version: Annotated[str, typer.Option(help="MAJOR.MINOR.PATCH")],
-    data: Data = None,
-    history: Annotated[str, typer.Option(help="What the card must add about these runs.")] = "",
-) -> None:
-    """Calibrate, judge and bundle a trained veil, with its card."""
-    with _training():
-        from trainer.release import release
-
-        typer.echo(
-            release(runs, output, _data(data), version=version, history=history, say=typer.echo)
-        )
-
-
-@app.command()
-def degrade(
-    clear: Annotated[Path, typer.Argument(help="A clear picture, a folder of them, or a video.")],
-    output: Annotated[Path, typer.Argument(help="Folder to write.")],
-    smoke: Annotated[float, typer.Option(min=0, max=1, help="Severity.")] = 0.0,
-    fog: Annotated[float, typer.Option(min=0, max=1, help="Severity.")] = 0.0,
-    splash: Annotated[float, typer.Option(min=0, max=1, help="Severity.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Which episode.")] = 0,
-) -> None:
-    """Put synthetic smoke, fog or splash over clear pictures, and keep the truth."""
-    if not smoke + fog + splash:
-        raise SettingInvalid("nothing to add", "give --smoke, --fog or --splash above 0")
-    with _training():
-        from trainer.degrade import Recipe
-        from trainer.degrade.write import write
-
-        recipe = Recipe(smoke=smoke, fog=fog, splash=splash)
-        rows = write(clear, output, recipe, seed, lambda line: typer.echo(line, err=True))
-    typer.echo(f"wrote {len(rows)} frames to {output}")
-
-
-@bench_app.command("quality")
-def bench_quality(
-    engine: Annotated[str | None, typer.Option(help="A bundle's name or path.")] = None,
-    data: Data = None,
-    runs: Annotated[
-        Path | None, typer.Option(help="Runs with the folds: judge scenes by unseen nets.")
-    ] = None,
-    count: Annotated[int, typer.Option(help="Synthetic pictures.")] = 300,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
-) -> None:
-    """PSNR, SSIM and exposure-normalised PSNR beside the baselines; detection; clear frames."""
-    import json
-
-    with _training():
-        from engines.veil import load
-        from trainer.report import report
-
-        folds = None
-        if runs is not None:
-            from trainer.release import unseen
-
-            folds = unseen(runs, _data(data))
-        figures, text = report(
-            _data(data), load(engine), folds=folds, synthetic_count=count,
-            say=lambda line: typer.echo(line, err=True),
-        )  # fmt: skip
-    typer.echo(text)
-    if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 @bench_app.command("speed")
@@ -388,7 +221,7 @@ def bench_zoo(
     rounds: Annotated[int, typer.Option(min=1, help="Passes; the best counts.")] = 3,
 ) -> None:
     """Networks in torch on this CPU, beside a matrix product timed in the same run."""
-    with _training():
+    with trainer_verbs.plainly():  # without torch it names the extra
         from engines.verbs import sides
         from models import RESTORERS
         from models.bench import measure
