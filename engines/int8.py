@@ -61,9 +61,6 @@ class _Calibration:
     def get_next(self) -> Mapping[str, Array] | None:
         return next(self._feeds, None)
 
-    def set_range(self, start_index: int, end_index: int) -> None:
-        raise NotImplementedError  # only asked where the pictures are taken in pieces
-
 
 def quantised(model: bytes, feeds: Feeds) -> bytes:
     """The graph with its convolutions in 8 bits. Raises BackendMissing where onnx is absent."""

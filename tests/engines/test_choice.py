@@ -17,7 +17,7 @@ from engines.choice import BACKENDS, half_of, ladder_of, restorer_of, restorer_o
 from engines.engine import Backend
 from engines.errors import BackendMissing, BundleMissing, EngineError, FeedsWrong
 from engines.fullframe import FullFrame
-from engines.picture import Rgb
+from engines.picture import Rgb, Yuv420
 from engines.rungs import Rungs
 from engines.store import PACKAGE_FOLDER, Store
 from engines.veil import VeilRestorer
@@ -112,8 +112,15 @@ def test_planes_stay_on_the_gpu_only_where_there_is_one(tmp_path: Path) -> None:
 @needs_veil
 def test_a_network_over_planes_is_chosen_by_its_contract(tmp_path: Path) -> None:
     store = Store(user=tmp_path)
-    restorer = restorer_of(plane_bundle(tmp_path / "planes"), store)
+    bundle = plane_bundle(tmp_path / "planes")
+    restorer = restorer_of(bundle, store)
     restorer.warm(40, 24)
+    half = np.full((12, 20), 128, np.uint8)
+    out = restorer.apply(
+        planes := Yuv420(np.full((24, 40), 90, np.uint8), half, half), restorer.analyse(planes)
+    )
+    assert restorer.name == bundle.manifest.name
+    assert isinstance(out, Yuv420) and out.y.shape == (24, 40)
     restorer.close()
 
 

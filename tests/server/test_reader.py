@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from puppets import Puppet
 from streams import LIMITS, commanded_feed, planes
 
 from server import reader
@@ -18,24 +19,6 @@ from server.shared import Board, Slot
 from server.spec import Mode, StreamSpec
 
 S = 1_000_000_000
-
-
-class Puppet:
-    """Stands in for a decode process; says what it is told to."""
-
-    def __init__(self) -> None:
-        self.killed = False
-        self.words: list[dict[str, Any]] = []
-        self.control = self
-
-    def kill(self) -> None:
-        self.killed = True
-
-    def reaped(self, timeout_s: float = 0.0) -> bool:
-        return self.killed
-
-    def receive(self) -> dict[str, Any] | None:
-        return self.words.pop(0) if self.words else None
 
 
 class Bench:

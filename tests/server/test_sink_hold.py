@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from puppets import Puppet
 from streams import LIMITS
 
 from server import sink_hold
@@ -18,24 +19,6 @@ from server.sink_hold import SinkHold
 S = 10**9
 SMALL = replace(LIMITS, max_pixels=1000)
 URL = "rtsp://u:canary@h/x?k=canary"
-
-
-class Puppet:
-    """Stands in for a sink process; says what it is told to."""
-
-    def __init__(self) -> None:
-        self.killed = False
-        self.words: list[dict[str, Any]] = []
-        self.control = self
-
-    def kill(self) -> None:
-        self.killed = True
-
-    def reaped(self, timeout_s: float = 0.0) -> bool:
-        return self.killed
-
-    def receive(self) -> dict[str, Any] | None:
-        return self.words.pop(0) if self.words else None
 
 
 class Bench:
