@@ -31,6 +31,7 @@ from engines.engine import Array
 from engines.errors import ExportRefused
 from engines.onnxfile import inspect
 from engines.picture import rgb_matrix
+from engines.tidy import tidy
 from models.weights import WeightsError, read
 
 OPSET = 20
@@ -175,11 +176,13 @@ def trace(
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
+                optimize=False,
             )
+            assert program is not None
+            tidy(program.model)
         except Exception as error:  # the exporter wraps anything
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error)
             raise ExportRefused(f"torch cannot export this network at {size}: {first}") from error
-    assert program is not None
     model: bytes = program.model_proto.SerializeToString()
     return model
 
