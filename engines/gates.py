@@ -7,11 +7,14 @@ A TOML file of the site, not of the bundle: a bundle lists the figures that its 
     at_least = 50.0            # or at_most
     unit = "dB"                # must be the manifest's
     unless_precision = "fp32"  # not asked of engines of this precision
+    unless_architecture = "veil"  # nor of this architecture: "veil" is every ladder's next rung
+    only_architecture = "veil"  # or, the other way about, of this one alone
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,6 +36,16 @@ class Required:
     at_most: float | None = None
     unit: str = ""
     unless_precision: Precision | Literal[""] = ""
+    unless_architecture: str = ""
+    only_architecture: str = ""
+
+    def asked_of(self, manifest: Manifest) -> bool:
+        """Whether this figure is asked of an engine at all."""
+        return (
+            self.unless_precision != manifest.precision
+            and self.unless_architecture != manifest.architecture
+            and self.only_architecture in ("", manifest.architecture)
+        )
 
 
 _ADAPTER = TypeAdapter(dict[str, Required])
@@ -52,11 +65,11 @@ def read_gates(path: Path) -> dict[str, Required]:
     return gates
 
 
-def check(manifest: Manifest, required: dict[str, Required]) -> None:
+def check(manifest: Manifest, required: Mapping[str, Required]) -> None:
     """Raises GateFailed for the first figure that is missing or not reached."""
     measured = {gate.name: gate for gate in manifest.gates}
     for name, gate in required.items():
-        if gate.unless_precision == manifest.precision:
+        if not gate.asked_of(manifest):
             continue
         found = measured.get(name)
         if found is None or found.unit != gate.unit:

@@ -2,7 +2,8 @@
 
 A name is looked up in the user's folder first, then among those that came with the package
 (engines/bundles/). The oldest version allowed, by name, is kept in a small file that only ever
-rises: that is the anti-rollback.
+rises: that is the anti-rollback. A store that is given a site's gates (engines/gates.py) refuses
+every bundle whose figures do not pass them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from engines.bundle import Bundle, read
 from engines.errors import BundleMissing, BundleRefused, ManifestInvalid, VersionTooOld
+from engines.gates import Required, check
 from engines.manifest import MANIFEST_BYTES, version_key
 from engines.sign import PublicKey
 
@@ -40,6 +42,7 @@ class Store:
     package: Path = PACKAGE_FOLDER
     require_signature: bool = False
     trusted_keys: Sequence[PublicKey] = field(default=())
+    gates: Mapping[str, Required] = field(default_factory=dict)
 
     def find(self, name_or_path: str | Path) -> Bundle:
         """The bundle of this name, or at this path (a Path, or a text with a separator).
@@ -109,7 +112,7 @@ class Store:
         ]
 
     def _read(self, folder: Path, name: str | None) -> Bundle:
-        return read(
+        bundle = read(
             folder,
             require_signature=self.require_signature,
             trusted_keys=self.trusted_keys,
@@ -118,3 +121,5 @@ class Store:
             # package installers hard-link from their cache; see engines/bundle.py
             allow_hard_links=folder.parent.resolve() == self.package.resolve(),
         )
+        check(bundle.manifest, self.gates)
+        return bundle

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.errors import EngineError
+from engines.gates import read_gates
 from engines.restorer import Restorer
 from engines.sign import read_public
 from engines.store import USER_FOLDER, Store
@@ -47,15 +48,20 @@ class Catalog:
 
 
 def store_of(section: EnginesSection) -> Store:
-    """Raises SettingInvalid for a key that cannot be read."""
+    """Raises SettingInvalid for a key or a gate file that cannot be read."""
     try:
         keys = [read_public(path) for path in section.trusted_keys]
     except EngineError as error:
         raise SettingInvalid(f"engines.trusted_keys: {error}") from error
+    try:
+        gates = {} if section.gates is None else read_gates(section.gates)
+    except EngineError as error:
+        raise SettingInvalid(f"engines.gates: {error}") from error
     return Store(
         user=Path(section.folder) if section.folder else USER_FOLDER,
         require_signature=section.require_signature,
         trusted_keys=keys,
+        gates=gates,
     )
 
 
@@ -81,7 +87,7 @@ def verify(name: str, section: EnginesSection) -> EngineFacts:
 def discover(section: EnginesSection) -> Catalog:
     """Reads every bundle. A refused or absent one has a factory too, which refuses: a stream that
     asks for it shows the raw picture and says why, where no service would show nothing at all.
-    Raises SettingInvalid for a key that cannot be read."""
+    Raises SettingInvalid as store_of."""
     offers: dict[str, Offer] = {}
     for found in store_of(section).all():
         name = found.folder.name

@@ -104,13 +104,15 @@ class StartSection(_Section):
 class EnginesSection(_Section):
     """default: the engine of a stream or picture that names none; provider: what runs full-frame
     networks, an error where it is not there; folder: of the user's own bundles ("" for
-    ~/.local/share/surgiclear/engines); trusted_keys: files of public keys."""
+    ~/.local/share/surgiclear/engines); trusted_keys: files of public keys; gates: a file of the
+    figures that an engine must show (engines/gates.py), refused without them."""
 
     default: Annotated[str, Field(min_length=1)] = "veil"
     provider: Backend = "cpu"
     folder: str = ""
     require_signature: bool = False
     trusted_keys: tuple[Path, ...] = ()
+    gates: Path | None = None
 
 
 class AuthSection(_Section):

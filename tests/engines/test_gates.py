@@ -55,6 +55,10 @@ def test_a_missing_file_is_not_no_gates(tmp_path: Path) -> None:
         (Required(at_least=1.0), False),  # another unit is another figure
         (Required(at_least=99.0, unit="dB", unless_precision="fp32"), True),
         (Required(at_least=99.0, unit="dB", unless_precision="fp16"), False),
+        (Required(at_least=99.0, unit="dB", unless_architecture="gain"), True),
+        (Required(at_least=99.0, unit="dB", unless_architecture="veil"), False),
+        (Required(at_least=99.0, unit="dB", only_architecture="veil"), True),
+        (Required(at_least=99.0, unit="dB", only_architecture="gain"), False),
     ],
 )
 def test_what_is_asked_is_held_to(tmp_path: Path, required: Required, passes: bool) -> None:

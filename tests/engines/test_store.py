@@ -13,11 +13,13 @@ from engines.bundle import sign
 from engines.errors import (
     BundleMissing,
     ContentWrong,
+    GateFailed,
     ListingWrong,
     ManifestInvalid,
     SignatureWrong,
     VersionTooOld,
 )
+from engines.gates import Required
 from engines.store import Store
 
 
@@ -71,6 +73,20 @@ def test_all_are_listed_the_bad_with_their_reason(store: Store) -> None:
     assert good.bundle is not None
     assert good.refusal is None
     assert Store(user=store.user / "none", package=store.user / "none").all() == []
+
+
+def test_a_sites_gates_refuse_by_name_by_path_and_in_the_list(store: Store) -> None:
+    psnr = {"name": "psnr", "figure": 26.0, "bound": 25.0, "sense": "least", "unit": "dB"}
+    tiny_bundle(store.user / "tiny", gates=[psnr])
+    lower = replace(store, gates={"psnr": Required(at_least=26.0, unit="dB")})
+    assert lower.find("tiny").manifest.name == "tiny"
+    higher = replace(store, gates={"psnr": Required(at_least=27.0, unit="dB")})
+    for name in ("tiny", store.user / "tiny"):
+        with pytest.raises(GateFailed, match="psnr is 26 dB, asked at least 27"):
+            higher.find(name)
+    (found,) = higher.all()
+    assert found.bundle is None
+    assert isinstance(found.refusal, GateFailed)
 
 
 def test_it_asks_for_a_signature_where_told(store: Store, tmp_path: Path) -> None:

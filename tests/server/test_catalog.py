@@ -88,3 +88,30 @@ def test_a_key_that_is_none_is_said(tmp_path: Path) -> None:
     for name in ("bad.pub", "none.pub"):
         with pytest.raises(SettingInvalid, match="trusted_keys"):
             store_of(section(tmp_path, trusted_keys=[tmp_path / name]))
+
+
+@needs_veil
+def test_an_engine_that_does_not_pass_the_sites_gates_refuses(tmp_path: Path) -> None:
+    gates = tmp_path / "gates.toml"
+    name = "clear frames falsely restored"
+    gates.write_text(f'["{name}"]\nat_most = 99.0\nunit = "%"\n')
+    held = section(tmp_path, gates=gates)
+    catalog = discover(held)
+    assert [o.state for o in catalog.offers if o.default] == ["available"]
+    catalog.factories["veil"]().close()
+    # the file is read whenever an engine is chosen, so a stricter one binds from then on
+    gates.write_text(f'["{name}"]\nat_most = 0.0\nunit = "%"\n')
+    with pytest.raises(EngineUnavailable, match="asked at most 0"):
+        catalog.factories["veil"].facts()
+    for factories in (catalog.factories, catalog.live):
+        with pytest.raises(EngineUnavailable, match="asked at most 0"):
+            factories["veil"]()
+    (veil,) = [offer for offer in discover(held).offers if offer.default]
+    assert veil.state == "refused" and name in veil.why and not veil.sha256
+
+
+def test_a_gate_file_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[psnr]\n")
+    for name in ("bad.toml", "none.toml"):
+        with pytest.raises(SettingInvalid, match="engines.gates"):
+            discover(section(tmp_path / "engines", gates=tmp_path / name))
