@@ -6,11 +6,6 @@ network has not taken what was sent before, so that a slow server gets fewer pic
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
-import struct
-import termios
 from fractions import Fraction
 
 import av
@@ -20,7 +15,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from engines.picture import Colour, Picture, Rgb
-from server import refusal, rtsp
+from server import refusal, rtsp, tcp
 from server.encode import write_planes
 from server.errors import SinkUnwritable
 
@@ -51,14 +46,15 @@ class Broadcast:
         self._first_ns: int | None = None
         self._pts = -1
         self._key_ns: int | None = None
-        before = _sockets()
+        before = tcp.connections()
         try:
             self._container = av.open(url, "w", format="rtsp", options=dict(rtsp.OPTIONS))
             self._stream = self._coded()
             self._container.start_encoding()  # this is where it connects
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise _unwritable(error) from None  # the chain would print the address
-        self._connection = [fd for fd in _sockets() if fd not in before]
+        self._connection = [fd for fd in tcp.connections() if fd not in before]
+        tcp.send_at_once(self._connection)
 
     def _coded(self) -> av.VideoStream:
         width, height = self.size
@@ -81,7 +77,7 @@ class Broadcast:
     @property
     def congested(self) -> bool:
         """Whether the network has yet to take what was sent before."""
-        return any(_unsent(fd) > UNSENT_MOST for fd in self._connection)
+        return any(tcp.unsent(fd) > UNSENT_MOST for fd in self._connection)
 
     def send(self, picture: Picture, taken_ns: int) -> None:
         """taken_ns: monotonic. Waits as long as the network wants. Raises SinkUnwritable."""
@@ -137,30 +133,6 @@ def _space(colour: Colour) -> Colorspace:
 
 def _range(colour: Colour) -> ColorRange:
     return ColorRange.JPEG if colour.full_range else ColorRange.MPEG
-
-
-def _sockets() -> list[int]:
-    """Descriptors of this process that are TCP sockets."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                continue
-            with socket.socket(fileno=os.dup(int(name))) as one:
-                if one.family in (socket.AF_INET, socket.AF_INET6):
-                    found.append(int(name))
-        except OSError:
-            continue  # closed meanwhile: the listing's own descriptor, for one
-    return found
-
-
-def _unsent(fd: int) -> int:
-    """Bytes in the kernel's queue that the other side has not taken."""
-    try:
-        (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))
-    except OSError:
-        return 0  # closed: sending says so
-    return int(count)
 
 
 def _unwritable(error: Exception) -> SinkUnwritable:

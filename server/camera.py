@@ -9,7 +9,7 @@ import av
 import av.error
 from av.video.reformatter import VideoReformatter
 
-from server import refusal, rtsp
+from server import refusal, rtsp, tcp
 from server.arrival import Arrival
 from server.decode import DIRECT, colour_of, planes_of
 from server.decode_process import Shown
@@ -27,15 +27,16 @@ LOW_DELAY = 1 << 19  # AV_CODEC_FLAG_LOW_DELAY
 
 def camera(url: str) -> Iterator[Shown]:
     """Until it fails. Raises SourceUnreadable, with a reason that names no address."""
+    before = tcp.connections()
     try:
         container = av.open(url, options=dict(OPTIONS), timeout=(OPEN_S, READ_S))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(error) from None  # the chain would print the address
     with container:
-        yield from _pictures(container)
+        yield from _pictures(container, [fd for fd in tcp.connections() if fd not in before])
 
 
-def _pictures(container: av.container.InputContainer) -> Iterator[Shown]:
+def _pictures(container: av.container.InputContainer, connection: list[int]) -> Iterator[Shown]:
     if not container.streams.video or container.streams.video[0].codec_context is None:
         raise SourceUnreadable("the camera sends no video", "check its address and its settings")
     video = container.streams.video[0]
@@ -48,6 +49,9 @@ def _pictures(container: av.container.InputContainer) -> Iterator[Shown]:
         try:
             packet = next(packets)
             came_s = time.monotonic()
+            tcp.acknowledge_at_once(
+                connection
+            )  # or the next picture's end waits for it at the camera
             images = packet.decode()
         except av.error.InvalidDataError:
             continue  # a damaged packet: the next key frame mends the picture

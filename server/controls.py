@@ -18,7 +18,7 @@ class Controls:
     age_drop: bool = True  # I3: too old a picture never leaves
     card: bool = True  # I3, I11: signal-lost card when pictures stop
     order: bool = True  # I4: an older or repeated frame never leaves
-    newest_wins: bool = True  # I5: one waiting frame a hop; off: the last hop queues
+    newest_wins: bool = True  # I5: one waiting frame a hop, besides the one in work; off: a queue
     account: bool = True  # I5: every lost frame is counted under a reason
     mark: bool = True  # I6: the mark is drawn from the provenance field; off: always drawn
     original: bool = True  # I7: the raw frame of every restored one is kept

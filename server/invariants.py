@@ -7,7 +7,7 @@ I1  restored by the deadline, else raw      I8  no restored frame without a soun
 I2  bypass acts at once                     I9  one stream, one pixel path
 I3  never older without saying so           I10 only verified engines
 I4  order strictly increases                I11 every state but "restored, fresh" is visible
-I5  in = out + dropped, one waits           I12 no automatic optimism
+I5  in = out + dropped, two wait           I12 no automatic optimism
 I6  the mark tells the provenance           I13 telling others never delays the picture
 I7  the original is kept and untouched      I14 the watchdog eats frames only
 """
@@ -26,7 +26,7 @@ from server.frame import Provenance, Reason
 from server.spec import flags_of
 
 Place = tuple[int, int]
-IN_FLIGHT_MOST = 2  # one waits for the engine, the next one has just come in
+IN_FLIGHT_MOST = 3  # one is in the engine, one waits for it, the next one has just come in
 DROP_REASONS = frozenset(reason.value for reason in DropReason)
 COUNT_MOST = 100_000  # frames that one DROP may speak of
 KEPT = 256  # results and capture times remembered beyond their frames

@@ -20,12 +20,14 @@ import numpy as np
 
 from server import rtsp
 from server.errors import Failure, SourceUnreadable
+from server.frame import Reason
 from server.live_bench import Cost, Meter, Spread, ready, service
 from server.rtsp_ends import Camera, Format, Player, Sight, recorded
 
 STAGE = re.compile(r'^surgiclear_stage_seconds_(sum|count)\{stage="(\w+)"\} (\S+)$', re.M)
 ALONE_S, ENDS_S = 10.0, 10.0
 SETTLE_MOST_S, SETTLED_S = 90.0, 3.0
+REPAIRED_LEAST = 0.9  # less is no restoration that a surgeon would notice
 PLAY_S, BACK_S = 60.0, 60.0  # for a first picture to come
 OFF_S = 2.0  # that the camera is away
 
@@ -72,8 +74,33 @@ class RtspMeasured:
     back_s: list[float]
     unseen: int
 
+    @property
+    def repaired(self) -> float:
+        """Share of the frames restored, of those that the service did not find clear; 0 where
+        all were clear, which the phantom's are not."""
+        wanted = self.restored + sum(n for reason, n in self.raw.items() if reason != Reason.CLEAR)
+        return self.restored / wanted if wanted else 0.0
+
+    @property
+    def verdict(self) -> str | None:
+        """What is wrong with the figures, None where nothing is."""
+        wrong = []
+        if self.disordered:
+            wrong.append(f"{self.disordered} out of order")
+        if self.unseen:
+            wrong.append(f"{self.unseen} times not back")
+        if self.repaired < REPAIRED_LEAST:
+            why = ", ".join(f"{n} {reason}" for reason, n in self.raw.items())
+            wrong.append(
+                f"only {self.repaired:.0%} of the frames that were not clear were restored"
+                f" (raw: {why or 'none'})"
+            )
+        if self.violations:
+            wrong.append(f"invariants violated: {self.violations}")
+        return "; ".join(wrong) or None
+
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"repaired": round(self.repaired, 4), "verdict": self.verdict}
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -84,7 +111,9 @@ class RtspMeasured:
             f" {self.sent} sent, {self.seen} seen, {self.lost} lost,"
             f" {self.disordered} out of order, {self.cards} cards",
             f"by the service: {self.restored} restored, raw: {raw}"
-            f"{' (latched)' if self.latched else ''}, dropped: {self.drops},"
+            f"{' (latched)' if self.latched else ''}:"
+            f" {self.repaired:.1%} of the frames that were not clear",
+            f"dropped: {self.drops or 'none'},"
             f" sink: {self.sink}, invariants violated: {self.violations or 'none'}",
             "mean ms in the service: "
             + ", ".join(f"{stage} {ms:.1f}" for stage, ms in self.stages_ms.items()),

@@ -16,7 +16,7 @@ import av.error
 import numpy as np
 
 from engines.picture import Yuv420
-from server import rtsp
+from server import rtsp, tcp
 from server.broadcast import CLOCK_HZ
 from server.broadcast import OPTIONS as CODING
 from server.encode import write_planes
@@ -118,6 +118,7 @@ class Camera:
             stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, CLOCK_HZ)
             stream.codec_context.gop_size = KEY_EVERY
             container.start_encoding()
+            tcp.send_at_once(tcp.connections())  # a camera's network is not what is measured
             began, first = time.monotonic(), self.next
             while not self._off.is_set():
                 coded = self.pictures[self.next % len(self.pictures)]
@@ -171,11 +172,14 @@ class Player:
             self._over.wait(0.1)
 
     def _play(self) -> None:
+        before = tcp.connections()
         with av.open(self.url, options=dict(PLAYER), timeout=WAIT) as container:
+            connection = [fd for fd in tcp.connections() if fd not in before]
             video = container.streams.video[0]
             video.codec_context.thread_type, video.codec_context.thread_count = "SLICE", 1
             for image in container.decode(video):
                 at_s = time.monotonic()
+                tcp.acknowledge_at_once(connection)  # the measurement adds no delay of its own
                 plane = image.planes[0]
                 luma = np.ndarray(
                     (image.height, image.width), np.uint8, plane, strides=(plane.line_size, 1)

@@ -1,6 +1,7 @@
 """The last hop's choice: the restored frame by its deadline, else the raw one, never late.
 
-Pure: it is told the time and what happened, and answers with what leaves. One frame waits at most.
+Pure: it is told the time and what happened, and answers with what leaves. Two frames wait at most:
+the one in the engine's hands, and the next.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from server.hold import Hold, HoldState
 from server.packet import Packet
 from server.shared import Bytes
 from server.spec import EngineState, Levels, Mode
+
+WAIT_MOST = 2  # networks deliver in bursts: the next frame's coming does not make this one late
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Selector:
         self.refused_size: tuple[int, int] | None = None
         self.verified: dict[str, bool] = {}
         self._log = log
-        self._waiting: list[Arrived] = []  # one at most; more only with newest_wins off
+        self._waiting: list[Arrived] = []  # WAIT_MOST; more only with newest_wins off
         self._early: Answer | None = None
         self._last: tuple[int, int] | None = None
 
@@ -105,14 +108,14 @@ class Selector:
         )
         choices: list[Choice] = []
         if self.controls.newest_wins and self.mode == "live":
-            while self._waiting:  # its time is over: the next frame is here
+            while len(self._waiting) >= WAIT_MOST:  # the engine is no longer at this one
                 choices.append(self._late(self._waiting.pop(0), now))
         if self._too_old(packet, now):
             self.drop(arrived, DropReason.AGE, now)
-            return choices
+            return choices + self._let_go(now)
         reason = self._raw_at_once(packet)
         if reason is not None:
-            return [*choices, self._raw(arrived, reason, None, now)]
+            return [*choices, *self._make_way(now), self._raw(arrived, reason, None, now)]
         self._waiting.append(arrived)
         if self._early is not None and self._early.packet.place == packet.place:
             early, self._early = self._early, None
@@ -126,14 +129,14 @@ class Selector:
             self._event(EventKind.FAULT, now, hop="route", what=what)
             return []
         self._judge(answer, now)
-        return self._decide(answer, now)
+        return self._decide(answer, now) + self._let_go(now)
 
     def tick(self, now: int) -> list[Choice]:
         """Time has passed."""
         choices: list[Choice] = []
         while self._waiting and self._overdue(self._waiting[0], now):
             choices.append(self._late(self._waiting.pop(0), now))
-        return choices
+        return choices + self._let_go(now)
 
     def give_up(self, now: int) -> list[Choice]:
         """Lossless: the engine has nothing to do and will not answer for what waits here."""
@@ -288,6 +291,13 @@ class Selector:
             if reason is None:
                 break
             choices.append(self._raw(self._waiting.pop(0), reason, None, now))
+        return choices
+
+    def _make_way(self, now: int) -> list[Choice]:
+        """For a newer frame, which leaves at once."""
+        choices = self._let_go(now)
+        while self._waiting:
+            choices.append(self._late(self._waiting.pop(0), now))
         return choices
 
     def _overdue(self, arrived: Arrived, now: int, *, strict: bool = False) -> bool:

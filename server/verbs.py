@@ -196,8 +196,8 @@ def bench_rtsp(
         with Whole(json_file) as whole:
             whole.write_bytes(json.dumps(measured.as_json(), indent=1).encode() + b"\n")
             whole.commit()
-    if measured.disordered or measured.unseen:
-        raise Failure(f"{measured.disordered} out of order, {measured.unseen} times not back")
+    if measured.verdict is not None:
+        raise Failure(measured.verdict)
 
 
 DEFAULT_PLANS = ("1x1280x720@25", "1x1280x720@30", "2x640x360@25")

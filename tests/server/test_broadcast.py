@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -57,6 +59,15 @@ def test_a_player_gets_every_picture_in_order_and_colour(served: Relay) -> None:
     assert numbers == list(range(numbers[0], numbers[0] + 60))
     every = round(KEY_EVERY_S * 1e9 / PERIOD_NS)
     assert [number for number, key in seen if key] == [n for n in numbers if n % every == 0]
+
+
+def test_no_piece_of_a_picture_waits_for_an_acknowledgement(served: Relay) -> None:
+    one = Broadcast(served.entry("odd"), 64, 48, CODE_AS)
+    (fd,) = one._connection
+    with socket.socket(fileno=os.dup(fd)) as connection:
+        assert connection.getpeername()[1] == served.port
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    one.close()
 
 
 def test_odd_sizes_and_others_are_made_to_fit(served: Relay) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,7 +18,7 @@ from prometheus_client import generate_latest
 from relays import Camera, Relay, missing, number_of, relay
 from streams import LIMITS, Live
 
-from server import jpeg
+from server import jpeg, tcp
 from server.engine_process import RestorerFactory
 from server.errors import LoginRefused, SourceUnreadable
 from server.feed import feed
@@ -144,6 +146,31 @@ def test_a_silent_camera_is_left_and_dialled_again() -> None:
             await asyncio.to_thread(camera.off)
 
     asyncio.run(run())
+
+
+def test_what_has_come_is_acknowledged_at_once(
+    served: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With each picture, on the connection to the camera: else its server holds the next one."""
+    ports: list[list[int]] = []
+
+    def note(fds: list[int]) -> None:
+        ports.append([])
+        for fd in fds:
+            with socket.socket(fileno=os.dup(fd)) as one:
+                ports[-1].append(one.getpeername()[1])
+        acknowledge(fds)
+
+    acknowledge = tcp.acknowledge_at_once
+    monkeypatch.setattr(tcp, "acknowledge_at_once", note)
+    camera = Camera(served.entry("camera"))
+    camera.on()
+    for count, _ in enumerate(until_played(served.exit("camera"))):
+        if count == 20:
+            break
+    camera.off()
+    assert len(ports) >= 20
+    assert all(set(one) == {served.port} for one in ports[-20:])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -29,10 +31,31 @@ def measured(**changes: object) -> RtspMeasured:
 
 def test_everything_is_said() -> None:
     said = "\n".join(measured().lines())
-    for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE (latched)", "p50 100",
-                  "growth +1.5 ms", "alone, once: p50 40", "load 1.0", "decode 4.2",
-                  "1.2 s, 1 times"):  # fmt: skip
+    for words in ("1500 sent", "10 lost", "0 out of order", "90 LATE (latched): 94.0% of",
+                  "p50 100", "growth +1.5 ms", "alone, once: p50 40", "load 1.0",
+                  "decode 4.2", "1.2 s, 1 times"):  # fmt: skip
         assert words in said
+
+
+def test_nothing_wrong_is_no_verdict() -> None:
+    assert measured(unseen=0, raw={"LATE": 90, "CLEAR": 5000}).verdict is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"restored": 0, "raw": {"CLEAR": 7, "LATE": 1471}}, "only 0% .* 1471 LATE"),
+        ({"restored": 800, "raw": {"LATE": 100, "WARMING": 50, "CLEAR": 5000}}, "only 84%"),
+        ({"restored": 0, "raw": {"CLEAR": 1500}}, "only 0%"),
+        ({"unseen": 2}, "2 times not back"),
+        ({"disordered": 3}, "3 out of order"),
+        ({"violations": {"I5": 1}}, "violated.*I5"),
+    ],
+)
+def test_a_bench_that_shows_a_fault_says_so(changes: dict[str, object], said: str) -> None:
+    verdict = measured(**{"unseen": 0, **changes}).verdict
+    assert verdict is not None
+    assert re.search(said, verdict)
 
 
 def test_the_middle_is_of_what_was_sent_and_seen() -> None:

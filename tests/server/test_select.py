@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from simulated import MS, START_NS, Reply, Simulation, scene
+from simulated import HEIGHT, MS, PAYLOAD, START_NS, WIDTH, Reply, Simulation, scene
 
 from server.controls import Limits
 from server.events import DropReason, EventKind
 from server.frame import Provenance, Reason
+from server.packet import as_bytes
+from server.select import Arrived
 from server.spec import EngineState, StreamSpec
 
 
@@ -115,7 +119,52 @@ def test_a_frame_the_engine_passed_over_does_not_wait_for_its_deadline() -> None
     ).run()
     third = simulation.emits()[3]
     assert third.data["reason"] == "LATE"
-    assert third.data["decided_ns"] == START_NS + 80 * MS  # the next frame's arrival
+    assert third.data["decided_ns"] == START_NS + 90 * MS  # the next frame's answer
+
+
+def burst(times_ms: list[float], engine: Callable[[int], Reply]) -> Simulation:
+    """Frames that come from a network camera at these times, with a deadline of 40 ms."""
+    spec = StreamSpec(source="push", engine="fake", deadline_ms=40.0)
+    simulation = Simulation(frames=0, spec=spec, engine=engine)
+    simulation.script = {
+        at_ms: partial(lambda s, n: s.send(s.now, n), n=n) for n, at_ms in enumerate(times_ms)
+    }
+    return simulation.run()
+
+
+def test_pictures_that_come_in_pairs_are_restored_all_the_same() -> None:
+    """25 a second, every second one 35 ms late on its way: the next one comes 5 ms after it, while
+    the engine still works on it. Each has its own deadline."""
+    times_ms = [80.0 * (n // 2) + 5.0 * (n % 2) for n in range(200)]
+    simulation = burst(times_ms, lambda n: Reply(after_ms=15.0 + 10.0 * (n % 2)))
+    assert [e.data["provenance"] for e in simulation.emits()] == ["RESTORED"] * 200
+    assert [e.seq for e in simulation.emits()] == list(range(200))
+    assert not simulation.violations
+
+
+def test_two_frames_wait_at_most() -> None:
+    """The third of a burst pushes the first one out, raw, before its deadline."""
+    simulation = burst([0.0, 2.0, 4.0], lambda n: Reply(after_ms=30.0))
+    assert [e.data["reason"] for e in simulation.emits()] == ["LATE", None, None]
+    assert simulation.emits()[0].data["decided_ns"] == START_NS + 4 * MS
+    assert not simulation.violations
+
+
+def test_what_leaves_at_once_does_not_overtake_what_waits() -> None:
+    """A frame of a size that the engine is not warm for, while another is in its hands."""
+    spec = StreamSpec(source="push", engine="fake", deadline_ms=40.0)
+    simulation = Simulation(frames=0, spec=spec, engine=lambda n: Reply(after_ms=30.0))
+
+    def another_size(s: Simulation) -> None:
+        s.selector.ready_size = (WIDTH, HEIGHT)
+        packet = replace(s.packet(s.now, 1, 1), width=32, height=24)
+        body = as_bytes(PAYLOAD)
+        s.leave(s.selector.arrive(Arrived(packet, body, zlib.crc32(body.data)), s.now))
+
+    simulation.script = {0.0: lambda s: s.send(s.now, 0), 10.0: another_size}
+    simulation.run()
+    assert [(e.seq, e.data["reason"]) for e in simulation.emits()] == [(0, "LATE"), (1, "WARMING")]
+    assert not simulation.violations
 
 
 def test_a_size_that_the_engine_is_not_warm_for_is_raw_at_once() -> None:
