@@ -15,6 +15,7 @@ export const ALARMS = Object.freeze({
   ENGINE_DOWN: [Priority.MEDIUM, "ENGINE DOWN", "Camera picture is shown"],
   UNREADABLE: [Priority.MEDIUM, "UNREADABLE PICTURES", "Some frames are not shown"],
   LENS: [Priority.MEDIUM, "CLEAN THE LENS", "Fog or a splash stays on it"],
+  SINK: [Priority.MEDIUM, "NOT PUBLISHED", "An RTSP sink is down: trying again"],
   SERVER: [Priority.LOW, "CONTROLS DO NOT ANSWER", "Trying again"],
   SMOKE: [Priority.LOW, "HEAVY SMOKE STAYS", "Start the evacuator"],
 });
@@ -24,7 +25,6 @@ export const SERVER_ALARMS = Object.freeze({
   SIGNAL_LOST: "NO_SIGNAL",
   STALE: "STALE",
   ENGINE_DOWN: "ENGINE_DOWN",
-  STALE: [Priority.MEDIUM, "OLD PICTURE", "Look at the camera's own monitor"],
   LATCHED: "LATCHED",
   INVARIANT: "INVARIANT",
   STREAM_DOWN: "STREAM_DOWN",

@@ -8,6 +8,7 @@ import { Controls, save } from "./controls.js";
 import { Engines } from "./engines.js";
 import { Feed, Want } from "./feed.js";
 import { Monitor } from "./monitor.js";
+import { Sinks } from "./sinks.js";
 import { Close } from "./socket.js";
 import { Sound } from "./sound.js";
 import { Streams, nameOf } from "./streams.js";
@@ -27,6 +28,7 @@ const alarms = new Alarms({
   announcer: find("announce-alarm"),
   sound: new Sound(find("sound")),
 });
+const sinks = new Sinks(find("sink-row"), find("sink-list"));
 let watched = null; // id of the stream on the screen
 let state = null; // the service's last word on it
 let pairs = true; // the service can send both pictures of a frame
@@ -130,7 +132,6 @@ async function watch(id) {
   sessionStorage.setItem(STORED, id);
   monitor.reset(asked.number);
   monitor.pushed = asked.spec.source === "push";
-  monitor.lost = "waiting for the first picture";
   engines.reset();
   observe(asked, performance.now());
   seed(asked);
@@ -144,6 +145,7 @@ function leave(why) {
   state = null;
   sessionStorage.removeItem(STORED);
   bypass.reset();
+  sinks.update([]);
   monitor.reset(null);
   monitor.lost = why;
   find("stream-name").textContent = "";
@@ -171,6 +173,8 @@ function observe(answer, askedMs) {
   bypass.observe(answer.bypass, askedMs);
   controls.observe(answer.strength);
   engines.observe(answer);
+  sinks.update(answer.sinks);
+  monitor.trouble = answer.trouble ?? "";
   monitor.streamLevels = answer.levels;
   monitor.restoredBy = [answer.engine, answer.engine_version].filter(Boolean).join(" ");
   find("stream-name").textContent = nameOf(answer);
@@ -230,6 +234,7 @@ function conditions(found) {
     if (alarm !== "SIGNAL_LOST" && alarm !== "STALE") keys.add(SERVER_ALARMS[alarm] ?? "INVARIANT");
   }
   if (state?.clean_lens) keys.add("LENS");
+  if (sinks.failing) keys.add("SINK");
   if (smokeStays()) keys.add("SMOKE");
   if (bypass.unconfirmed) keys.add("BYPASS_UNCONFIRMED");
   if (unanswered >= 2) keys.add("SERVER");

@@ -50,7 +50,8 @@ export class Monitor {
     this.timeline.clear();
     this.generation = (this.generation ?? 0) + 1;
     this.drawn = null; // { frame, stampMs, atMs, delayMs }
-    this.lost = ""; // why there is no picture, where more is known than its absence
+    this.lost = ""; // why nothing comes from the service
+    this.trouble = ""; // why nothing comes from the source, as the service knows it
     this.cardMs = null;
     this.streamLevels = null;
     this.analysed = { levels: null, atMs: -Infinity };
@@ -76,6 +77,7 @@ export class Monitor {
     }
     if (frame.flags & Flag.CARD) {
       this.cardMs = arrivalMs;
+      this.lost = ""; // the service can be heard
       acknowledge(frame.seq);
       return;
     }
@@ -126,7 +128,7 @@ export class Monitor {
     this.timeline.add(nowMs, levels, state);
     this.timeline.tick(nowMs);
     if (shown !== null) this.age.tick(shown.ageMs, nowMs, noSignal || shown.quietMs > 500);
-    this.#banner(noSignal, this.lost || why, shown);
+    this.#banner(noSignal, this.lost || this.trouble || why, shown);
     return { state, conditions: this.#conditions(state, nowMs) };
   }
 
