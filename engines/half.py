@@ -85,7 +85,11 @@ def lifted(model: onnx.ModelProto, short: Short) -> onnx.ModelProto:
 
 
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
+    """The graph as it stands, node by node in its own order: a value that is probed at once can
+    go at once, where any other order keeps every value of the network until the end."""
     options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     options.log_severity_level = 4  # failures are raised
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(
@@ -108,25 +112,25 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
     return out
 
 
-def probe(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
-    """The graph with two more outputs for each value: its largest magnitude, and a sum that is
-    not a number where any element is not finite. Scalars, so that no frame is kept."""
+PROBES = {"ReduceMax": "most", "ReduceMin": "least", "ReduceSum": "finite"}
+
+
+def probe(
+    model: onnx.ModelProto, names: Iterable[str], kinds: Sequence[str] = tuple(PROBES)
+) -> onnx.ModelProto:
+    """The graph with more outputs for each value, read as soon as it is there: its largest, its
+    least, and a sum that is not finite where any element is not. Scalars: no frame is kept."""
     out = onnx.ModelProto()
     out.CopyFrom(model)
-    graph = out.graph
-    graph.initializer.append(numpy_helper.from_array(np.float32(0), "probe.zero"))
-    for name in names:
-        graph.node.extend(
-            [
-                helper.make_node("Abs", [name], [f"{name}.abs"]),
-                helper.make_node("ReduceMax", [f"{name}.abs"], [f"{name}.largest"], keepdims=0),
-                helper.make_node("Mul", [name, "probe.zero"], [f"{name}.nought"]),
-                helper.make_node("ReduceSum", [f"{name}.nought"], [f"{name}.finite"], keepdims=0),
-            ]
-        )
-        for suffix in ("largest", "finite"):
-            value = helper.make_tensor_value_info(f"{name}.{suffix}", TensorProto.FLOAT, [])
-            graph.output.append(value)
+    graph, wanted = out.graph, set(names)
+    del graph.node[:]
+    for node in model.graph.node:
+        graph.node.append(node)
+        for name in node.output:
+            for kind in kinds if name in wanted else ():
+                result = f"{name}.{PROBES[kind]}"
+                graph.node.append(helper.make_node(kind, [name], [result], keepdims=0))
+                graph.output.append(helper.make_tensor_value_info(result, TensorProto.FLOAT, []))
     return out
 
 
@@ -143,12 +147,12 @@ def ranges(model: onnx.ModelProto, frames: Frames) -> dict[str, float]:
     names = floats(model)
     run = session(probe(model, names))
     out = dict.fromkeys(names, 0.0)
-    wanted = [f"{n}.{s}" for n in names for s in ("largest", "finite")]
+    wanted = [f"{n}.{s}" for n in names for s in PROBES.values()]
     for frame in frames:
-        values = run.run(wanted, dict(frame))
-        for name, largest, nought in zip(names, values[::2], values[1::2], strict=True):
-            peak = float(largest) if np.isfinite(nought) else float("inf")
-            out[name] = max(out[name], peak)
+        values = iter(run.run(wanted, dict(frame)))
+        for name, most, least, total in zip(names, values, values, values, strict=True):
+            peak = max(abs(float(most)), abs(float(least)))
+            out[name] = max(out[name], peak if np.isfinite(total) else float("inf"))
     return out
 
 
@@ -357,7 +361,7 @@ def parity(
     """Runs the gate. frames should hold black, white and noise besides real ones."""
     changed = rounded(model, chosen, short)
     watched = [name for name in floats(changed) if name in chosen.kept]
-    full, less = session(model), session(probe(changed, watched))
+    full, less = session(model), session(probe(changed, watched, ["ReduceSum"]))
     names = [value.name for value in model.graph.output]
     worst, finite = BEST_DB, True
     for number, frame in enumerate(frames):
@@ -365,7 +369,7 @@ def parity(
             progress(f"{short} against fp32, frame {number + 1} of {len(frames)}")
         want = full.run(names, dict(frame))
         values = less.run([*names, *(f"{n}.finite" for n in watched)], dict(frame))
-        have, noughts = values[: len(names)], values[len(names) :]
-        finite = finite and all(np.isfinite(n) for n in noughts)
+        have, sums = values[: len(names)], values[len(names) :]
+        finite = finite and all(np.isfinite(total) for total in sums)
         worst = min(worst, *(psnr_db(a, b) for a, b in zip(have, want, strict=True)))
     return Parity(worst, finite)

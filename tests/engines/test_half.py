@@ -20,12 +20,15 @@ from engines.half import (
     FP16_MAX,
     HEADROOM,
     PARITY_DB,
+    PROBES,
     Parity,
     Plan,
     _packed,
+    floats,
     mixed,
     parity,
     plan,
+    probe,
     psnr_db,
     ranges,
     rounded,
@@ -84,6 +87,22 @@ def test_ranges_are_what_the_values_reach() -> None:
     assert found["a"] == 6.0
     assert found["y"] == pytest.approx(np.exp(3.0), rel=1e-6)
     assert ranges(model, feed(40, 0, 0, 0))["y"] == float("inf")
+
+
+def test_a_value_is_probed_at_once_so_that_none_is_kept() -> None:
+    # with the probes at the end, every map of a network is in memory together
+    _, model = small()
+    graph = onnx.load_from_string(model)
+    names = floats(graph)
+    assert len(names) > 3
+    fresh, probed = set[str](), list[str]()
+    for node in probe(graph, names).graph.node:
+        if node.input[0] in fresh and node.op_type in PROBES:
+            probed.append(node.input[0])
+        else:
+            fresh = set(node.output)
+    assert sorted(probed) == sorted(names * len(PROBES))
+    assert session(graph).get_session_options().execution_order.name == "PRIORITY_BASED"
 
 
 def test_products_are_short_and_fragile_operators_are_not(
