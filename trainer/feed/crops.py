@@ -63,14 +63,14 @@ class Crops:
     """input, target: 3 h w; mask: 1 h w, 255 where the pair may teach. uint8."""
 
     def __init__(self, pairs: Pairs, size: tuple[int, int]) -> None:
-        self._pairs, self._size = pairs, size
+        self._pairs, self.size = pairs, size
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
-        views = [at_least(v, self._size) for v in self._pairs.views(index)]
-        window = Window.draw(rng, views[0].shape, self._size)
+        views = [at_least(v, self.size) for v in self._pairs.views(index)]
+        window = Window.draw(rng, views[0].shape, self.size)
         cut = (tensor(window.cut(v)) for v in views)
         return dict(zip(("input", "target", "mask"), cut, strict=True))
 

@@ -70,7 +70,8 @@ def surgclean_released(net: str) -> Recipe:
 
 
 def modern(net: str) -> Recipe:
-    """Larger crops and batch, AdamW, cosine, bfloat16; pairs aligned once, where flow is sure."""
+    """Larger crops and batch, AdamW, cosine, bfloat16; pairs aligned once, where flow is sure, and
+    as many synthetic samples beside them."""
     steps = 60_000
     return Recipe(
         name=f"modern-{net}",
@@ -83,6 +84,7 @@ def modern(net: str) -> Recipe:
             ),
             alignment="input",
             ssim=0.2,
+            synthetic=0.5,
         ),
         plan=Plan(
             steps=steps,
@@ -100,11 +102,11 @@ def small_box(net: str) -> Recipe:
     """`modern` for a machine without a GPU: short, small crops and batch."""
     base = modern(net)
     assert isinstance(base.job, Restore)
-    steps = 8000
+    steps = 4000
     return replace(
         base,
         name=f"small-{net}",
-        about=f"{net}: as modern, for two CPU cores: crops of 128, batch 4, 8,000 steps",
+        about=f"{net}: as modern, for two CPU cores: crops of 128, batch 4, 4,000 steps",
         job=replace(base.job, size=128),
         plan=replace(
             base.plan,

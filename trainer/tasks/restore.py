@@ -13,6 +13,7 @@ import models
 from models.layers.flow import Flow, inside, warp
 from trainer.align import StructureFlow, masked_l1
 from trainer.feed.crops import Crops, unit
+from trainer.feed.mixed import Mixed, truthful
 from trainer.feed.pairs import Kept, shots
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam, Batch, Cost, Turn
@@ -83,23 +84,26 @@ class RestoreTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Restore:
-    """net: a name of the zoo, `name:variant`, or a checkpoint's path; size: side of the crops."""
+    """net: a name of the zoo, `name:variant`, or a checkpoint's path; size: side of the crops;
+    synthetic: share of samples made over the clear frames of `clean/`, where there are any."""
 
     net: str
     size: int
     optimiser: Adam
     alignment: Alignment = "none"
     ssim: float = 0.0
+    synthetic: float = 0.0
 
     def build(self) -> RestoreTask:
         return RestoreTask(
             models.load(self.net), self.optimiser, alignment=self.alignment, ssim=self.ssim
         )
 
-    def source(self, root: Path) -> Crops:
+    def source(self, root: Path) -> Mixed:
         train, _ = shots(root)
         kept = Kept(train, aligned=self.alignment == "input")
-        return Crops(kept, (self.size, self.size))
+        clear = truthful(root) if self.synthetic else []
+        return Mixed(Crops(kept, (self.size, self.size)), clear, self.synthetic)
 
     def judge(self, root: Path) -> Judge | None:
         _, aside = shots(root)
