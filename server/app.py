@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -18,6 +19,7 @@ from server.config import Config
 from server.controls import Limits
 from server.edge import Edge
 from server.errors import SurgiclearError
+from server.feed import feed
 from server.manager import StreamManager
 from server.metrics import Metrics
 from server.problems import install as install_problems
@@ -25,9 +27,11 @@ from server.routes import engines, health, metrics, page, pictures, streams, ws
 from server.service import Service
 from server.spec import StreamState
 from server.still_pool import StillPool
+from server.trust import Trust
 from server.webhooks import Webhooks
 
 CLOSE_PICTURES_S = 1.0
+UNVERIFIED = "certificates of rtsps:// servers are NOT verified"
 
 
 def build_service(
@@ -38,9 +42,16 @@ def build_service(
     manager: StreamManager | None = None,
 ) -> Service:
     """Everything that the app needs, not started yet. Raises SettingInvalid for a tokens file
-    that cannot be used."""
+    or of certificates that cannot be used."""
+    trust = Trust(config.live.rtsp_ca_file, config.live.rtsp_verify)
+    trust.check()
     limits = Limits(max_streams=config.live.max_streams, max_pixels=config.limits.max_pixels)
-    streams_ = manager or StreamManager({**catalog.factories, **catalog.live}, limits=limits)
+    streams_ = manager or StreamManager(
+        {**catalog.factories, **catalog.live},
+        limits=limits,
+        feed=partial(feed, trust=trust),
+        trust=trust,
+    )
 
     def states() -> list[StreamState]:
         return [streams_.state(stream_id) for stream_id in streams_.list()]
@@ -80,6 +91,8 @@ async def running(service: Service) -> AsyncIterator[None]:
         stack.push_async_callback(manager.close)
         stack.push_async_callback(service.pool.close)
         stack.push_async_callback(hooks.close)
+        if not config.live.rtsp_verify:
+            service.log.warning(UNVERIFIED, do="set live.rtsp_verify, or name a live.rtsp_ca_file")
         manager.observe(service.metrics.frame)
         hooks.start()
         await service.pool.start()

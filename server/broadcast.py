@@ -18,6 +18,7 @@ from engines.picture import Colour, Picture, Rgb
 from server import refusal, rtsp, tcp
 from server.encode import write_planes
 from server.errors import SinkUnwritable
+from server.trust import SYSTEM, Trust, is_secure
 
 CLOCK_HZ = 90_000
 KEY_EVERY_S = 1.0
@@ -39,7 +40,9 @@ class Broadcast:
     """width, height: of the first picture, made even; other sizes are scaled. Raises
     SinkUnwritable, with a reason that names no address."""
 
-    def __init__(self, url: str, width: int, height: int, colour: Colour) -> None:
+    def __init__(
+        self, url: str, width: int, height: int, colour: Colour, trust: Trust = SYSTEM
+    ) -> None:
         self.size = (width - width % 2, height - height % 2)
         self.colour = colour
         self._reformatter = VideoReformatter()
@@ -48,11 +51,13 @@ class Broadcast:
         self._key_ns: int | None = None
         before = tcp.connections()
         try:
-            self._container = av.open(url, "w", format="rtsp", options=dict(rtsp.OPTIONS))
+            options = rtsp.OPTIONS | trust.options(url)
+            self._container = av.open(url, "w", format="rtsp", options=options)
             self._stream = self._coded()
             self._container.start_encoding()  # this is where it connects
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise _unwritable(error) from None  # the chain would print the address
+            secure = is_secure(url)
+            raise _unwritable(error, secure=secure) from None  # the chain would print the address
         self._connection = [fd for fd in tcp.connections() if fd not in before]
         tcp.send_at_once(self._connection)
 
@@ -135,6 +140,6 @@ def _range(colour: Colour) -> ColorRange:
     return ColorRange.JPEG if colour.full_range else ColorRange.MPEG
 
 
-def _unwritable(error: Exception) -> SinkUnwritable:
-    words, do = refusal.meaning(error)
+def _unwritable(error: Exception, *, secure: bool = False) -> SinkUnwritable:
+    words, do = refusal.meaning(error, secure=secure)
     return SinkUnwritable(f"the RTSP server {words}", do)

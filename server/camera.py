@@ -14,6 +14,7 @@ from server.arrival import Arrival
 from server.decode import DIRECT, colour_of, planes_of
 from server.decode_process import Shown
 from server.errors import LoginRefused, SourceUnreadable
+from server.trust import Trust, is_secure
 
 OPEN_S, READ_S = 10.0, 2.0  # given up after; libav does not always keep to it, the watchdog does
 OPTIONS = rtsp.OPTIONS | {
@@ -25,13 +26,15 @@ OPTIONS = rtsp.OPTIONS | {
 LOW_DELAY = 1 << 19  # AV_CODEC_FLAG_LOW_DELAY
 
 
-def camera(url: str) -> Iterator[Shown]:
+def camera(url: str, trust: Trust) -> Iterator[Shown]:
     """Until it fails. Raises SourceUnreadable, with a reason that names no address."""
     before = tcp.connections()
     try:
-        container = av.open(url, options=dict(OPTIONS), timeout=(OPEN_S, READ_S))
+        container = av.open(url, options=OPTIONS | trust.options(url), timeout=(OPEN_S, READ_S))
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise _unreadable(error) from None  # the chain would print the address
+        raise _unreadable(
+            error, secure=is_secure(url)
+        ) from None  # the chain would print the address
     with container:
         yield from _pictures(container, [fd for fd in tcp.connections() if fd not in before])
 
@@ -81,7 +84,8 @@ def _shown(
     return Shown(picture, came_ns=int(came_s * 1e9), late_ns=int(late_s * 1e9))
 
 
-def _unreadable(error: Exception) -> SourceUnreadable:
-    words, do = refusal.meaning(error)
+def _unreadable(error: Exception, *, secure: bool = False) -> SourceUnreadable:
+    """secure: while an encrypted connection was made."""
+    words, do = refusal.meaning(error, secure=secure)
     kind = LoginRefused if refusal.is_login(error) else SourceUnreadable
     return kind(f"the camera {words}", do)

@@ -75,7 +75,8 @@ class LiveSection(_Section):
     """What a stream gets when it does not ask for something else. camera_deadline_ms: of rtsp://
     sources, whose pictures have to be decoded within it; file_folders: the only folders whose
     videos a stream may be started from over HTTP; network: rtsp:// sources and sinks are
-    allowed."""
+    allowed; rtsp_ca_file: PEM file of the authorities that rtsps:// servers are believed by, None
+    for the system's; rtsp_verify: off, any certificate will do."""
 
     deadline_ms: Millis = 25.0
     camera_deadline_ms: Millis = 40.0
@@ -88,6 +89,8 @@ class LiveSection(_Section):
     max_streams: Annotated[int, Field(ge=1, le=256)] = 16
     file_folders: tuple[Path, ...] = (Path("."),)
     network: bool = True
+    rtsp_ca_file: Path | None = None
+    rtsp_verify: bool = True
 
 
 class StartSection(_Section):

@@ -11,6 +11,7 @@ from server.decode import Decoded, Decoder
 from server.decode_process import Shown
 from server.errors import SettingInvalid
 from server.source import Media, SourceKind, identify
+from server.trust import SYSTEM, Trust
 
 FILE, PHANTOM, PUSH = "file:", "phantom:", "push"
 
@@ -35,15 +36,15 @@ def check_source(source: str) -> None:
         )
 
 
-def feed(source: str) -> Iterator[Shown]:
+def feed(source: str, trust: Trust = SYSTEM) -> Iterator[Shown]:
     """The pictures of a source; without end for a file or a phantom, until it fails for a camera.
-    Raises SourceUnreadable."""
+    trust: of a camera by rtsps://. Raises SourceUnreadable."""
     if source.startswith(PHANTOM):
         return _phantom(source)
     if source.startswith(FILE):
         return _file(source.removeprefix(FILE))
     if rtsp.is_rtsp(source):
-        return camera(source)
+        return camera(source, trust)
     raise SettingInvalid("unknown source", "use file:, phantom: or rtsp://")
 
 

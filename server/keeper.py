@@ -8,6 +8,7 @@ import pickle
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from server import stream
 from server.child import Child, launch
@@ -37,6 +38,7 @@ from server.subscription import Place, Subscription
 from server.supervise import Worker
 from server.tally import Tally
 from server.timeline import Call
+from server.trust import Trust
 
 logger = logging.getLogger(__name__)
 VIEWS: tuple[View, ...] = ("restored", "raw", "split", "both")
@@ -58,6 +60,7 @@ class Keeper:
         feed: Feed,
         limits: Limits,
         controls: Controls,
+        trust: Trust,
         *,
         heard: Callable[[StreamEvent], None],
         counted: Callable[[Fate], None],
@@ -78,10 +81,9 @@ class Keeper:
         self._replay = Slot.create(limits.frame_bytes, f"replay {number}")
         self._asked: dict[Place, asyncio.Future[Outgoing | None]] = {}
         self._ingest = Ingest(number, spec.mode, limits) if spec.source == PUSH else None
+        hold = partial(SinkHold, lost=self._sink_lost, back=self._sink_back)
         self._sinks = [
-            SinkHold(
-                number, index, url, limits, controls, lost=self._sink_lost, back=self._sink_back
-            )
+            hold(number, index, url, limits, controls, trust)
             for index, url in enumerate(spec.sinks)
         ]
         self._worker = Worker(self._launch, limits, controls, self._lost)

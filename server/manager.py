@@ -31,6 +31,7 @@ from server.spec import (
     View,
 )
 from server.subscription import Subscription
+from server.trust import SYSTEM, Trust, is_secure
 
 __all__ = [
     "Codec",
@@ -91,7 +92,8 @@ class Watch:
 class StreamManager:
     """Owns every stream process. One instance per service, used from one event loop.
 
-    engines: engine name -> factory called inside the engine process.
+    engines: engine name -> factory called inside the engine process; trust: for sinks (a feed
+    brings its own).
     All methods that take an id raise StreamUnknown for one that is not there.
     """
 
@@ -102,11 +104,13 @@ class StreamManager:
         limits: Limits | None = None,
         controls: Controls | None = None,
         feed: Feed = feed,
+        trust: Trust = SYSTEM,
     ) -> None:
         self._engines = dict(engines)
         self._limits = limits or Limits()
         self._controls = controls or Controls()
         self._feed = feed
+        self._trust = trust
         self._keepers: dict[str, Keeper] = {}
         self._numbers = count(secrets.randbelow(NUMBERS // 2) + 1)
         self._watches: list[Watch] = []
@@ -130,6 +134,8 @@ class StreamManager:
         check_spec(spec)
         if len(self._keepers) >= self._limits.max_streams:
             raise StreamsFull(f"{len(self._keepers)} streams run already", "stop one first")
+        if not self._trust.verify and any(map(is_secure, (spec.source, *spec.sinks))):
+            logger.warning("a stream starts whose rtsps:// certificates are NOT verified")
         stream_id = secrets.token_urlsafe(16)
         self._keepers[stream_id] = Keeper(
             stream_id,
@@ -139,6 +145,7 @@ class StreamManager:
             self._feed,
             self._limits,
             self._controls,
+            self._trust,
             heard=self._heard,
             counted=self._counted,
         )

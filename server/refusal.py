@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import av.error
 
 from server.rtsp import LOGIN
@@ -24,9 +26,15 @@ WORDS: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
-def meaning(error: Exception) -> tuple[str, str]:
+UNTRUSTED = ("shows no certificate that is trusted", "name its authority: live.rtsp_ca_file")
+
+
+def meaning(error: Exception, *, secure: bool = False) -> tuple[str, str]:
     """What the other side does, and what to do about it. libav's own text is not passed on: it
-    holds the address, password and all."""
+    holds the address, password and all. secure: while an encrypted connection was made, of whose
+    failure libav says no more than EIO."""
+    if secure and getattr(error, "errno", None) == errno.EIO:
+        return UNTRUSTED
     for kind, words, do in WORDS:
         if isinstance(error, kind):
             return words, do

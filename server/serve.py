@@ -100,9 +100,9 @@ def server_of(app: FastAPI, config: Config, *, lifespan: bool) -> Server:
 
 @contextmanager
 def bridged(log: FilteringBoundLogger) -> Iterator[None]:
-    """uvicorn's warnings come out as ours."""
+    """uvicorn's warnings, and those of our own loggers, come out as our lines."""
     handler = Bridge(log)
-    names = ("uvicorn", "uvicorn.error", "websockets.server", "asyncio")
+    names = ("uvicorn", "uvicorn.error", "websockets.server", "asyncio", "server")
     loggers = [logging.getLogger(name) for name in names]
     before = [(one.level, one.propagate) for one in loggers]
     for one in loggers:

@@ -13,6 +13,7 @@ from server.shared import Slot
 from server.sink_process import SinkTask
 from server.spec import SinkReport
 from server.supervise import Worker
+from server.trust import SYSTEM, Trust
 
 PATIENCE_MOST_S = 30.0
 
@@ -28,12 +29,13 @@ class SinkHold:
         url: str,
         limits: Limits,
         controls: Controls,
+        trust: Trust = SYSTEM,
         *,
         lost: Callable[[int, str], None],
         back: Callable[[int], None],
     ) -> None:
         self.number, self.index, self.url = number, index, url
-        self.limits, self.controls = limits, controls
+        self.limits, self.controls, self.trust = limits, controls, trust
         self.slot = Slot.create(limits.frame_bytes, f"sink {number}.{index}")
         self._lost, self._back = lost, back
         self._state, self._why = "connecting", ""
@@ -114,7 +116,7 @@ class SinkHold:
     def _launch(self) -> Child:
         return launch(
             sink_process.run,
-            SinkTask(url=self.url, pictures=self.slot.handle),
+            SinkTask(url=self.url, pictures=self.slot.handle, trust=self.trust),
             title=f"surgiclear: sink {self.number}",
             fds=self.slot.handle.fds,
         )

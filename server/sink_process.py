@@ -24,6 +24,7 @@ from server.mark import draw, mark_of
 from server.packet import BARE, Packet, picture_of
 from server.shared import Item, Slot, SlotHandle
 from server.spec import Flag
+from server.trust import SYSTEM, Trust
 
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.25, 4.0  # between two attempts to connect
 SPREAD = 0.2
@@ -39,6 +40,7 @@ class SinkTask:
 
     url: str
     pictures: SlotHandle
+    trust: Trust = SYSTEM
 
 
 class Sink:
@@ -113,7 +115,9 @@ class Sink:
             return False
         self._tell("connecting")
         try:
-            self.broadcast = Broadcast(self.task.url, packet.width, packet.height, packet.colour)
+            self.broadcast = Broadcast(
+                self.task.url, packet.width, packet.height, packet.colour, self.task.trust
+            )
         except SinkUnwritable as error:
             self._down(str(error))
             return False

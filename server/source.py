@@ -14,6 +14,7 @@ from PIL import Image
 
 from server.errors import SourceUnreadable
 from server.shortfall import missing_bytes
+from server.trust import SYSTEM
 from server.whole import reason
 
 PICTURE_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
@@ -94,7 +95,9 @@ class Media:
         lost = 0 if is_url(location) else missing_bytes(Path(location))
         try:
             self.container = av.open(
-                address(location), timeout=TIMEOUT_S if is_url(location) else None
+                address(location),
+                options=SYSTEM.options(location),
+                timeout=TIMEOUT_S if is_url(location) else None,
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if lost:

@@ -26,7 +26,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).parent / "rtsp_relay.py"
 NEEDS = (
     "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('GstApp', '1.0'); "
-    "from gi.repository import Gst, GstRtspServer; Gst.init(None); "
+    "from gi.repository import Gio, Gst, GstRtspServer; Gst.init(None); "
+    "assert Gio.TlsBackend.get_default().supports_tls(); "
     "assert all(map(Gst.ElementFactory.find, ('appsrc', 'h264parse', 'rtph264depay')))"
 )
 OPTIONS = {"rtsp_transport": "tcp", "analyzeduration": "300000", "fpsprobesize": "0"}
@@ -45,6 +46,7 @@ def missing() -> str:
         return f"no RTSP server for tests: {error}"
     return "" if done.returncode == 0 else (
         "no RTSP server for tests: install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp"
+        " glib-networking"
         " gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
     )  # fmt: skip
 
@@ -52,11 +54,12 @@ def missing() -> str:
 class Relay:
     """Publish to `entry(name)`, play from `exit(name)`. It keeps its port over restarts."""
 
-    def __init__(self, names: str, login: str = "") -> None:
+    def __init__(self, names: str, login: str = "", tls: str = "") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self._options = ["--names", names, "--login", login]
+        self._options = ["--names", names, "--login", login, "--tls", tls]
+        self._scheme = "rtsps" if tls else "rtsp"
         self._user = f"{login}@" if login else ""
         self._process: subprocess.Popen[str] | None = None
 
@@ -93,15 +96,16 @@ class Relay:
         self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def entry(self, name: str) -> str:
-        return f"rtsp://{self._user}127.0.0.1:{self.port}/in/{name}"
+        return f"{self._scheme}://{self._user}127.0.0.1:{self.port}/in/{name}"
 
     def exit(self, name: str) -> str:
-        return f"rtsp://{self._user}127.0.0.1:{self.port}/out/{name}"
+        return f"{self._scheme}://{self._user}127.0.0.1:{self.port}/out/{name}"
 
 
 @contextmanager
-def relay(names: str, login: str = "") -> Iterator[Relay]:
-    one = Relay(names, login)
+def relay(names: str, login: str = "", tls: str = "") -> Iterator[Relay]:
+    """tls: a PEM file with a certificate and its key; then it speaks rtsps:// only."""
+    one = Relay(names, login, tls)
     one.start()
     try:
         yield one

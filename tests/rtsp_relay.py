@@ -17,7 +17,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstApp, GstRtspServer  # noqa: E402, F401
+from gi.repository import Gio, GLib, Gst, GstApp, GstRtspServer  # noqa: E402, F401
 
 THREADS = 8  # with fewer, a reader waits for a publisher's thread and never gets a picture
 ENTRY = (
@@ -35,7 +35,7 @@ EXIT = (
 class Relay:
     """All paths of one server."""
 
-    def __init__(self, port: int, login: str, names: list[str]) -> None:
+    def __init__(self, port: int, login: str, names: list[str], tls: str = "") -> None:
         self.readers: dict[str, list[Any]] = {}
         self.server = GstRtspServer.RTSPServer.new()
         self.server.set_service(str(port))
@@ -46,9 +46,9 @@ class Relay:
         self.mounts = self.server.get_mount_points()
         self.clients: list[Any] = []
         self.server.connect("client-connected", self._connected)
-        self.login = login
-        if login:
-            self._guard(login)
+        self.guarded = bool(login or tls)
+        if self.guarded:
+            self._guard(login, tls)
         for name in names:
             entry = Entry(self, name)
             entry.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
@@ -56,16 +56,22 @@ class Relay:
             self._allow(entry)
             self.mounts.add_factory(f"/in/{name}", entry)
 
-    def _guard(self, login: str) -> None:
+    def _guard(self, login: str, tls: str) -> None:
+        """tls: a PEM file with a certificate and its key; then all connections are encrypted."""
         auth = GstRtspServer.RTSPAuth.new()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "user")
-        user, _, password = login.partition(":")
-        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        if login:
+            user, _, password = login.partition(":")
+            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        else:
+            auth.set_default_token(token)
+        if tls:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(tls))
         self.server.set_auth(auth)
 
     def _allow(self, factory: Any) -> None:
-        if self.login:
+        if self.guarded:
             permissions = GstRtspServer.RTSPPermissions()
             for what in ("media.factory.access", "media.factory.construct"):
                 permissions.add_permission_for_role("user", what, True)
@@ -151,10 +157,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8554, help="0 takes a free one")
     parser.add_argument("--login", default="", help="USER:PASSWORD that everybody has to give")
+    parser.add_argument("--tls", default="", help="PEM file: certificate and key, for rtsps://")
     parser.add_argument("--names", default="camera,restored", help="NAMEs, with commas between")
     options = parser.parse_args()
     Gst.init(None)
-    relay = Relay(options.port, options.login, options.names.split(","))
+    relay = Relay(options.port, options.login, options.names.split(","), options.tls)
     relay.server.attach(None)
     sys.stdout.write(f"ready {relay.server.get_bound_port()}\n")
     sys.stdout.flush()

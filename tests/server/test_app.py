@@ -224,6 +224,12 @@ def test_a_stream_that_cannot_start_does_not_stop_the_service(service: Listening
     assert service.manager.calls[0][0] == "start"
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_that_nobody_is_verified_is_said_at_the_start(verify: bool) -> None:
+    with listening(config_of(live={"rtsp_verify": verify}), catalog=CATALOG) as service:
+        assert ("NOT verified" in service.logged.getvalue()) is not verify
+
+
 def test_a_fault_of_ours_has_the_same_shape_and_is_logged(
     service: Listening, tokens: tuple[Path, dict[Role, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
