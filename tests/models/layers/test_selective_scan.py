@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from models.layers.selective_scan import CHUNK, selective_scan
 
@@ -51,11 +52,26 @@ def test_any_length_is_the_recurrence(length: int) -> None:
     assert torch.allclose(selective_scan(*given), one_by_one(*given), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("doubling", [False, True])
 @pytest.mark.parametrize("chunk", [2, 3, 16, 1000])
-def test_the_chunk_changes_nothing(chunk: int) -> None:
+def test_the_chunk_and_the_form_change_nothing(chunk: int, doubling: bool) -> None:
     given = inputs(100)
-    ours = selective_scan(*given, chunk=chunk)
+    ours = selective_scan(*given, chunk=chunk, doubling=doubling)
     assert torch.allclose(ours, one_by_one(*given), rtol=1e-12, atol=1e-12)
+
+
+def test_a_graph_holds_few_steps() -> None:
+    """Every step is a handful of nodes, and a network has some twenty scans."""
+
+    class Scan(nn.Module):
+        def forward(self, *given: torch.Tensor) -> torch.Tensor:
+            return selective_scan(*given)
+
+    given = inputs(6231, batch=1)
+    program = torch.export.export(Scan(), given)
+    assert torch.allclose(program.module()(*given), selective_scan(*given), rtol=1e-9, atol=1e-9)
+    steps = [n for n in program.graph.nodes if n.op == "call_function"]
+    assert len(steps) < 600
 
 
 def test_float32_holds_over_a_long_memory() -> None:
@@ -70,13 +86,14 @@ def test_float32_holds_over_a_long_memory() -> None:
     assert (late > 1e-9).all()
 
 
+@pytest.mark.parametrize("doubling", [False, True])
 @pytest.mark.parametrize("strength", [0.0, 1e-30, 1e3, 1e30])
-def test_extreme_decays_stay_finite_and_right(strength: float) -> None:
+def test_extreme_decays_stay_finite_and_right(strength: float, doubling: bool) -> None:
     """From a state that never fades to one that is gone at the next step: products of decays
     underflow to 0 within a chunk, where dividing by them would give NaN."""
     u, delta, a, b, c, d = inputs(3 * CHUNK)
     given = (u, delta, a * strength, b, c, d)
-    ours = selective_scan(*(x.float() for x in given))
+    ours = selective_scan(*(x.float() for x in given), doubling=doubling)
     assert ours.isfinite().all()
     assert off_by(ours, one_by_one(*given)) < 1e-5
 
