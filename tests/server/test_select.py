@@ -57,6 +57,46 @@ def test_a_guarded_frame_is_raw_at_once_and_so_are_the_next_sixty() -> None:
     assert not simulation.violations
 
 
+SPELLS = (50, 300, 550)  # first frames of a machine's busy moments, in one minute
+
+
+def busy_at(spells: tuple[int, ...]) -> Callable[[int], Reply]:
+    """Answers too late for five frames of each spell."""
+    late = {n for first in spells for n in range(first, first + 5)}
+    return lambda n: Reply(after_ms=30.0 if n in late else 5.0)
+
+
+def test_a_busy_machine_means_raw_and_back_by_itself_after_sixty_good_frames() -> None:
+    simulation = Simulation(frames=500, engine=busy_at(SPELLS[:2])).run()
+    reasons = [e.data["reason"] for e in simulation.emits()]
+    # three single late ones pass; the fourth begins a hold; the next spell's first one does again
+    assert reasons[:50] == [None] * 50
+    assert reasons[50:115] == ["LATE"] * 65
+    assert reasons[115:300] == [None] * 185
+    assert reasons[300:365] == ["LATE"] * 65
+    assert reasons[365:] == [None] * 135
+    assert not simulation.violations
+
+
+def test_a_machine_that_is_busy_again_and_again_latches_until_a_person_acts() -> None:
+    """Hazard H15 names this very case: a picture that flickers at the edge of its deadline."""
+    simulation = Simulation(
+        frames=1200,
+        engine=busy_at(SPELLS),
+        script={40_010.0: lambda s: s.leave(s.selector.press(False, s.now))},
+    ).run()
+    reasons = [e.data["reason"] for e in simulation.emits()]
+    assert reasons[549] is None
+    assert set(reasons[550:1001]) == {"LATE"}  # 445 good frames are no reason
+    assert set(reasons[1001:]) == {None}
+    moves = [e.data["to"] for e in simulation.told(EventKind.BYPASS)]
+    assert moves == ["hold", "off", "hold", "off", "latched", "off"]
+    shown_raw = [reason is not None for reason in reasons[:1000]]
+    flips = sum(a != b for a, b in zip(shown_raw, shown_raw[1:], strict=False))
+    assert flips <= 12
+    assert not simulation.violations
+
+
 def test_an_engine_that_dies_lets_the_waiting_frame_go_at_once() -> None:
     simulation = Simulation(
         frames=20,
