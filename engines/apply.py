@@ -22,7 +22,7 @@ Maps = NDArray[np.float32]  # 5 h' w'
 Floats = NDArray[np.float32]
 
 GAIN_MAX = 1 / 0.22
-CHROMA_GAIN_MAX = 3.0
+CHROMA_GAIN_MAX = 2.0
 SHADOW_KEEP = 0.15
 HIGHLIGHT = 0.25
 GAMUT_SLACK = 0.02

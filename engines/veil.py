@@ -33,6 +33,7 @@ FOLLOW = 0.3  # share of a new map that is taken at once in a still scene
 FOLLOW_EXPOSURE = 0.08  # the global term moves slower: no pumping
 CUT = 0.12  # mean change of the small picture that means another view
 HOLD = 0.05  # mean change under which the maps of the frame before still fit
+UNTOUCHED = np.array([1, 1, 0, 0, 0], np.float32)[:, None, None]  # coefficients of no repair
 TO_BT601 = np.linalg.inv(rgb_matrix("bt601")).astype(np.float32)
 
 
@@ -90,8 +91,9 @@ class Prediction:
             exposure=self.exposure + exposure_share * (new.exposure - self.exposure),
         )
 
-    def coefficients(self) -> Floats:
-        """a, c, b_y, b_u, b_v: 5 h/4 w/4, within the bounds. As models.veil.coefficients."""
+    def coefficients(self, share: float = 1.0) -> Floats:
+        """a, c, b_y, b_u, b_v: 5 h/4 w/4, within the bounds. As models.veil.coefficients, but
+        `share` of the way there from leaving the picture as it is."""
         h, w = self.transmission.shape
         t = 1 - (1 - self.transmission) * (1 - self.withheld)
         wide = cv2.resize(self.veil.transpose(1, 2, 0), (w, h), interpolation=cv2.INTER_LINEAR)
@@ -99,9 +101,10 @@ class Prediction:
         g_y, g_c, o_y, o_u, o_v = self.exposure
         a, c = np.minimum(g_y / t, GAIN_MAX), np.minimum(g_c / t, CHROMA_GAIN_MAX)
         veil = 1 - t
-        return np.stack(
+        full = np.stack(
             (a, c, o_y - g_y * a_y * veil / t, o_u - c * a_u * veil, o_v - c * a_v * veil)
-        ).astype(np.float32)
+        )
+        return (UNTOUCHED + share * (full - UNTOUCHED)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ class VeilRestorer:
     """Restores the pictures of one stream, in order. Not to be shared between streams.
 
     presence_offset: logits subtracted before the presence probability, from the bundle: they
-    put 0.5 where one per cent of held-out clear frames would be called degraded.
+    put 0.5 where one per cent of held-out clear frames would be called degraded. share: how much
+    of the repair full strength is, from the bundle: the net's own estimate is a little too bold.
     """
 
     def __init__(
@@ -126,9 +130,11 @@ class VeilRestorer:
         *,
         name: str = "veil",
         presence_offset: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        share: float = 1.0,
     ) -> None:
         self._engine = engine
         self._name = name
+        self._share = share
         self._offset = np.array(presence_offset, np.float32)
         self._no_reference = np.zeros((1, 3, *INPUT_SIZE), np.float32)
         self._unknown = np.zeros((1, 1, *INPUT_SIZE), np.float32)
@@ -163,7 +169,7 @@ class VeilRestorer:
         else:
             self._held = True
         self._state = self._smooth(self._seen.prediction, change)
-        return Analysis(detection=self._seen.detection, maps=self._state.coefficients())
+        return Analysis(detection=self._seen.detection, maps=self._state.coefficients(self._share))
 
     def _look(self, small: Floats) -> Seen:
         """Runs the net once."""
@@ -230,7 +236,10 @@ def from_bundle(bundle: Bundle) -> VeilRestorer:
         raise FeedsWrong(f"{manifest.name} is a {manifest.architecture}, not a veil")
     smoke, fog, splash = manifest.numbers("presence_offset")
     return VeilRestorer(
-        onnxrt.load(bundle), name=manifest.name, presence_offset=(smoke, fog, splash)
+        onnxrt.load(bundle),
+        name=manifest.name,
+        presence_offset=(smoke, fog, splash),
+        share=next(iter(manifest.numbers("share")), 1.0),
     )
 
 

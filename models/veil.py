@@ -27,7 +27,7 @@ from torch import Tensor, nn
 MAP_INPUT = (144, 256)  # h w of the picture that the net sees
 MAP_STRIDE = 4
 T_MIN = 0.22
-CHROMA_GAIN_MAX = 3.0  # above it the colour noise of 4:2:0 and of compression shows
+CHROMA_GAIN_MAX = 2.0  # more shows the colour noise of 4:2:0 and compression, and gains nothing
 SHADOW_KEEP = 0.15  # luma never falls under this share of itself: no crushed shadows
 HIGHLIGHT = 0.25  # colour repair fades out over the last quarter of luma: white holds no hue
 GAMUT_SLACK = 0.02

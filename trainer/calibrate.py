@@ -1,4 +1,4 @@
-"""Where presence begins: logit offsets at which few clear frames would be called degraded."""
+"""What is set after training: where presence begins, and how bright clear views usually are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from models.veil import Veil
+from models.prior import Brightness, features
+from models.veil import MAP_INPUT, Veil, to_yuv
 from trainer import dataset
-from trainer.pixels import unit
-from trainer.samples import load_clear
+from trainer.pixels import Pixels, unit
+from trainer.samples import load_clear, load_pairs
 
 FALSE_SHARES = (0.011, 0.001, 0.001)  # smoke, fog, splash: together under two per cent
 
@@ -24,8 +26,7 @@ def presence_offset(net: Veil, data: Path) -> tuple[float, float, float]:
     found = []
     with torch.no_grad():
         for frame in frames:
-            pixels = dataset.resize(frame.pixels, (144, 256))
-            image = torch.from_numpy(unit(pixels).transpose(2, 0, 1).copy())[None]
+            image = _small(frame.pixels)
             nothing = torch.zeros_like(image)
             found.append(net(image, nothing, nothing[:, :1]).presence[0].numpy())
     logits = np.stack(found)
@@ -33,3 +34,19 @@ def presence_offset(net: Veil, data: Path) -> tuple[float, float, float]:
         float(np.quantile(logits[:, n], 1 - share)) for n, share in enumerate(FALSE_SHARES)
     )
     return smoke, fog, splash
+
+
+def brightness(data: Path, without: frozenset[str] = frozenset()) -> Brightness:
+    """The prior fitted on the real pairs of all scenes but `without`; each scene weighs alike."""
+    pairs = [p for p in load_pairs(data) if p.scene not in without]
+    hidden = torch.cat([features(_small(p.smoky)) for p in pairs])
+    luma = torch.stack([to_yuv(_small(p.clear))[0, 0].mean() for p in pairs])
+    scenes = [p.scene for p in pairs]
+    share = torch.tensor([1 / scenes.count(s) for s in scenes]) / len(set(scenes))
+    return Brightness.fitted(hidden, luma, share)
+
+
+def _small(pixels: Pixels) -> Tensor:
+    """The picture as the net sees it: 1 3 h w in [0, 1]."""
+    small = unit(dataset.resize(pixels, MAP_INPUT))
+    return torch.from_numpy(small.transpose(2, 0, 1).copy())[None]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from engines import bundle as bundles
 from engines.manifest import Gate, Port
 from engines.restorer import KINDS
-from models.veil import MAP_INPUT, MAP_STRIDE, T_MIN, Veil
+from models.prior import MOST, Steadied
+from models.veil import MAP_INPUT, MAP_STRIDE, T_MIN
 
 OUTPUTS = (
     "transmission",
@@ -31,7 +32,7 @@ OUTPUTS = (
 class Exported(nn.Module):
     """The net with the outputs that the run time uses, in the order of OUTPUTS."""
 
-    def __init__(self, net: Veil) -> None:
+    def __init__(self, net: Steadied) -> None:
         super().__init__()
         self.net = net
 
@@ -40,7 +41,7 @@ class Exported(nn.Module):
         return tuple(getattr(maps, name) for name in OUTPUTS)
 
 
-def veil_onnx(net: Veil) -> bytes:
+def veil_onnx(net: Steadied) -> bytes:
     """The net as ONNX: image, reference 1 3 144 256 and known 1 1 144 256 in, OUTPUTS out."""
     h, w = MAP_INPUT
     example = torch.rand(1, 3, h, w), torch.rand(1, 3, h, w), torch.ones(1, 1, h, w)
@@ -61,7 +62,7 @@ def veil_onnx(net: Veil) -> bytes:
     return data
 
 
-def selftest(net: Veil, tolerance: float = 2e-3) -> bundles.Vector:
+def selftest(net: Steadied, tolerance: float = 2e-3) -> bundles.Vector:
     """A question and the net's own answer in torch: a ramp, a checker and a texture."""
     h, w = MAP_INPUT
     rng = np.random.default_rng(20)
@@ -100,7 +101,7 @@ def ports() -> tuple[tuple[Port, ...], tuple[Port, ...]]:
         port("transmission", "b c h w", 1, 1, mh, mw, least=T_MIN),
         port("withheld", "b c h w", 1, 1, mh, mw),
         port("veil", "b c h w", 1, 3, mh // 4, mw // 4),
-        port("exposure", "b n", 1, 5, least=-0.25, most=2.1),
+        port("exposure", "b n", 1, 5, least=-0.25 * MOST, most=2.1 * MOST),
         port("presence", "b n", 1, 3, least=-60, most=60),
         port("coverage", "b n", 1, 3),
         port("splash_type", "b n", 1, 4, least=-60, most=60),
@@ -109,7 +110,7 @@ def ports() -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 
 def publish_veil(
-    net: Veil,
+    net: Steadied,
     folder: Path,
     *,
     version: str,
@@ -131,7 +132,11 @@ def publish_veil(
         "model": "veil.onnx",
         "inputs": inputs,
         "outputs": outputs,
-        "parameters": {"presence_offset": [float(x) for x in presence_offset], "t_min": T_MIN},
+        "parameters": {
+            "presence_offset": [float(x) for x in presence_offset],
+            "share": net.share,
+            "t_min": T_MIN,
+        },
         "temporal_state": "maps and the last clear frame at the net's input size",
         "gates": tuple(gates),
         "training_data": training_data,

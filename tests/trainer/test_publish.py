@@ -11,18 +11,19 @@ from engines import onnxrt
 from engines.bundle import read
 from engines.picture import Rgb
 from engines.veil import VeilRestorer, from_bundle
+from models.prior import Brightness, Steadied
 from models.veil import Veil
 from trainer.publish import OUTPUTS, publish_veil
 from trainer.release import TorchEngine, card
 
 
-def small_net() -> Veil:
+def small_net(share: float = 0.8) -> Steadied:
     torch.manual_seed(0)
     net = Veil(widths=(8, 8, 16, 16))
     last = net.local[2]
     assert isinstance(last, torch.nn.Conv2d)
     torch.nn.init.normal_(last.weight, std=0.5)  # maps that are not flat
-    return net.eval()
+    return Steadied(net, Brightness(), share).eval()
 
 
 def test_a_net_becomes_a_bundle_that_answers_as_torch_does(tmp_path: Path) -> None:
@@ -62,6 +63,23 @@ def test_the_offset_of_the_bundle_rules_the_restorer(tmp_path: Path) -> None:
         return restorer.analyse(grey).detection.smoke.probability
 
     assert probability(-5.0) > 0.9 > 0.1 > probability(5.0)
+
+
+def test_the_share_of_the_bundle_rules_the_repair(tmp_path: Path) -> None:
+    def maps(share: float) -> np.ndarray:
+        folder = tmp_path / f"b{round(10 * share)}"
+        publish_veil(
+            small_net(share), folder, version="1.0.0", presence_offset=(0.0, 0.0, 0.0),
+            card="", command="", training_data="",
+        )  # fmt: skip
+        restorer = from_bundle(read(folder))
+        found: np.ndarray = restorer.analyse(Rgb(np.full((90, 160, 3), 120, np.uint8))).maps
+        return found
+
+    untouched = np.array([1, 1, 0, 0, 0], np.float32)[:, None, None]
+    whole, half = maps(1.0) - untouched, maps(0.5) - untouched
+    assert np.abs(whole).max() > 0.05
+    np.testing.assert_allclose(half, 0.5 * whole, atol=1e-5)
 
 
 def test_the_card_says_what_passed_and_what_it_is_not() -> None:
