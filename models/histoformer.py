@@ -5,8 +5,8 @@ via Histogram Transformer", ECCV 2024. The authors' code (sunshangquan/Histoform
 licence; this is written from the paper and from measured behaviour, and takes checkpoints of
 that code.
 
-Sorting and gathering is the method itself, so the graph has Sort, GatherElements and
-ScatterElements (ONNX has Sort only as TopK over the whole axis; ties may then fall otherwise).
+Sorting and gathering is the method itself, so the graph has TopK (what ONNX has for Sort; equal
+values keep their order by its standard), GatherElements and ScatterElements.
 A pixel that changes place in the order moves its output, so the net is discontinuous: float32
 runs on two machines can differ, and comparisons are made in float64.
 """
@@ -17,11 +17,49 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.layers.fourier import exporting
 from models.layers.padding import pad_to_multiple, round_up
 from models.layers.pyramid import MULTIPLE, Pyramid
 from models.layers.transposed import unit
 
 FFN_EXPANSION = 2.667
+TOPK_MOST = 3840  # that TensorRT takes at once
+
+
+def ordered(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """x in rising order along one axis, equal values in the order they had, and where each was."""
+    if exporting():
+        return ordered_by_topk(x.movedim(dim, -1), dim)
+    values, order = x.sort(dim=dim, stable=True)
+    return values, order
+
+
+def ordered_by_topk(
+    x: torch.Tensor, dim: int, most: int = TOPK_MOST
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same for the last axis, which is then put at `dim`; sorts no more than `most` at once.
+
+    A longer axis is cut into blocks. Neighbours are sorted together, by turns the first with the
+    second and the second with the third, as often as there are blocks: odd-even transposition
+    (D. E. Knuth, The Art of Computer Programming 3, section 5.3.4).
+    """
+    n = x.shape[-1]
+    if n <= most:
+        values, order = x.topk(n, dim=-1, largest=False, sorted=True)
+        return values.movedim(-1, dim), order.movedim(-1, dim)
+    blocks = 2 * -(-n // most)
+    side = -(-n // blocks)
+    values = F.pad(x, (0, blocks * side - n), value=torch.inf)  # stays last
+    order = torch.arange(blocks * side, device=x.device).expand(values.shape)
+    for turn in range(blocks):
+        edge = side * (turn % 2)
+        inner = slice(edge, blocks * side - edge)
+        pairs = (-1, 2 * side)
+        found, at = values[..., inner].unflatten(-1, pairs).topk(2 * side, largest=False)
+        moved = order[..., inner].unflatten(-1, pairs).gather(-1, at)
+        values = torch.cat([values[..., :edge], found.flatten(-2), values[..., inner.stop :]], -1)
+        order = torch.cat([order[..., :edge], moved.flatten(-2), order[..., inner.stop :]], -1)
+    return values[..., :n].movedim(-1, dim), order[..., :n].movedim(-1, dim)
 
 
 class PlainNorm(nn.Module):
@@ -83,11 +121,11 @@ class HistogramAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         b, c, h, w = x.shape
         first, second = x.chunk(2, dim=1)
-        first, row_order = first.sort(dim=-2, stable=True)
-        first, column_order = first.sort(dim=-1, stable=True)
+        first, row_order = ordered(first, -2)
+        first, column_order = ordered(first, -1)
         x = torch.cat([first, second], dim=1)
         q1, k1, q2, k2, v = self.qkv_dwconv(self.qkv(x)).flatten(2).chunk(5, dim=1)  # b c (h w)
-        v, order = v.sort(dim=-1, stable=True)
+        v, order = ordered(v, -1)
         q1, k1, q2, k2 = (z.gather(-1, order) for z in (q1, k1, q2, k2))
         out = self.attend(q1, k1, v, box=True) * self.attend(q2, k2, v, box=False)
         out = torch.zeros_like(out).scatter(-1, order, out).view(b, c, h, w)

@@ -14,6 +14,8 @@ from models.histoformer import (
     HistogramAttention,
     PlainNorm,
     SkipEmbed,
+    ordered,
+    ordered_by_topk,
     softmax_with_none,
 )
 
@@ -110,6 +112,17 @@ def test_the_first_half_is_sorted_and_unsorted() -> None:
         back = torch.zeros_like(first).scatter(-1, columns, placed[:, :1])
         back = torch.zeros_like(first).scatter(-2, rows, back)
         assert torch.allclose(net(x), torch.cat([back, placed[:, 1:]], 1))
+
+
+@pytest.mark.parametrize("length", [1, 9, 10, 11, 20, 21, 47])
+@pytest.mark.parametrize("dim", [-1, -2])
+def test_a_graph_sorts_long_axes_by_short_ones(length: int, dim: int) -> None:
+    torch.manual_seed(length)
+    x = torch.randn(2, 3, length, dtype=torch.float64).movedim(-1, dim)
+    values, order = ordered_by_topk(x.movedim(dim, -1), dim, most=10)
+    want, at = ordered(x, dim)
+    assert torch.equal(values, want)
+    assert torch.equal(order, at)
 
 
 def test_the_feed_forward_gates_at_twice_the_resolution() -> None:
