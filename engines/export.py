@@ -35,6 +35,7 @@ from engines.tidy import tidy
 from models.weights import WeightsError, read
 
 OPSET = 20
+SUMMARY = "## Exception summary"  # what the exporter puts above the error that stopped it
 Frame = NDArray[np.uint8]  # b h w 3
 Size = tuple[int, int]  # h w
 Progress = Callable[[str], None]
@@ -181,10 +182,19 @@ def trace(
             assert program is not None
             tidy(program.model)
         except Exception as error:  # the exporter wraps anything
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error)
-            raise ExportRefused(f"torch cannot export this network at {size}: {first}") from error
+            why = reason(error)
+            raise ExportRefused(f"torch cannot export this network at {size}: {why}") from error
     model: bytes = program.model_proto.SerializeToString()
     return model
+
+
+def reason(error: Exception) -> str:
+    """One line of what went wrong: what the exporter blames, under its own advice, or the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if SUMMARY in lines[:-1]:
+        blamed = lines[lines.index(SUMMARY) + 1]
+        return blamed.partition(">: ")[2] or blamed
+    return lines[0] if lines else type(error).__name__
 
 
 def session(model: bytes) -> ort.InferenceSession:

@@ -54,9 +54,9 @@ def ordered_by_topk(
     for turn in range(blocks):
         edge = side * (turn % 2)
         inner = slice(edge, blocks * side - edge)
-        pairs = (-1, 2 * side)
-        found, at = values[..., inner].unflatten(-1, pairs).topk(2 * side, largest=False)
-        moved = order[..., inner].unflatten(-1, pairs).gather(-1, at)
+        pairs = (*x.shape[:-1], -1, 2 * side)
+        found, at = values[..., inner].reshape(pairs).topk(2 * side, largest=False)
+        moved = order[..., inner].reshape(pairs).gather(-1, at)
         values = torch.cat([values[..., :edge], found.flatten(-2), values[..., inner.stop :]], -1)
         order = torch.cat([order[..., :edge], moved.flatten(-2), order[..., inner.stop :]], -1)
     return values[..., :n].movedim(-1, dim), order[..., :n].movedim(-1, dim)

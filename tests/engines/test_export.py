@@ -129,6 +129,17 @@ def test_what_torch_cannot_export_is_refused_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_operator_that_stops_an_export_is_named() -> None:
+    class Sorts(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = x.sort(dim=-1, stable=True).values
+            return out
+
+    with pytest.raises(ExportRefused, match=r"aten\.sort.*stable") as caught:
+        trace(Sorts(), SIZE)
+    assert "\n" not in caught.value.what
+
+
 def test_the_proof_uses_pictures_the_tracer_has_not_seen() -> None:
     class Remembers(nn.Module):  # right for the frame it was traced with, whatever comes in
         def forward(self, x: torch.Tensor) -> torch.Tensor:
