@@ -23,6 +23,7 @@ from trainer.fit.stream import Source, loader
 from trainer.fit.task import Batch, Cost, Task, Turn
 
 SCORE = "score"  # of a judgement: the higher the better
+WILD = 1e6  # a longer gradient than any that teaches: its step is left out
 
 
 class Judge(Protocol):
@@ -150,13 +151,19 @@ class Trainer:
                 total += loss.detach() / len(parts)
                 for name, value in told.items():
                     seen[name] = seen.get(name, 0) + value.detach() / len(parts)
+            sound = True
             if plan.clip is not None:
                 norm = fabric.clip_gradients(
                     module, optimiser, max_norm=plan.clip, error_if_nonfinite=False
                 )
                 assert norm is not None
-                seen[f"gradient {turn.name}"] = norm.detach()
-            optimiser.step()
+                # float16's own scaler lowers itself by such steps and leaves them out
+                scaled = plan.precision == "16-mixed"
+                sound = scaled or bool(norm <= WILD)
+                seen[f"gradient {turn.name}"] = norm.detach() if sound else norm.new_zeros(())
+                seen[f"left out {turn.name}"] = norm.new_tensor(float(not sound))
+            if sound:
+                optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.average.update(self.task.nets[self.task.ships], self.step)
         self.step += 1

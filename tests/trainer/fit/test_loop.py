@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from trainer.fit.checkpoint import BEST, LAST, STATE, read_about
 from trainer.fit.launch import launch
 from trainer.fit.loop import Outcome, fit
 from trainer.fit.plan import Plan, told
-from trainer.fit.task import Adam, Diverged
+from trainer.fit.task import Adam, Batch, Cost, Diverged
 from trainer.tasks.restore import RestoreTask
 
 PLAN = Plan(
@@ -127,6 +128,34 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(
         run(root, tmp_path, replace(PLAN, steps=30), share=0.0)
     assert caught.value.step >= 12 and "loss" in str(caught.value)
     assert before == ((tmp_path / STATE).read_bytes(), (tmp_path / LAST).read_bytes())
+
+
+class Exploding(RestoreTask):
+    """Its gradient at one step is as large as numbers go, its loss is not."""
+
+    def __init__(self, net: nn.Module, at: int) -> None:
+        super().__init__(net, FAST)
+        self._calls, self._at = 0, at
+
+    def cost(self, turn: str, batch: Batch) -> Cost:
+        cost = super().cost(turn, batch)
+        self._calls += 1
+        if self._calls != self._at + 1:
+            return cost
+        weight = next(self.nets["net"].parameters()).sum()
+        return cost._replace(loss=cost.loss + 1e25 * (weight - weight.detach()))
+
+
+def test_a_step_whose_gradient_explodes_is_left_out(root: Path, tmp_path: Path) -> None:
+    net = Noisy()
+    seen: list[dict[str, torch.Tensor]] = []
+    fit(
+        Exploding(net, at=2), pairs(root), replace(PLAN, steps=5, clip=1.0, log_every=1), tmp_path,
+        fabric=launch(PLAN.precision), recipe={},
+        after=lambda _: seen.append({k: v.clone() for k, v in net.state_dict().items()}),
+    )  # fmt: skip
+    still = [all(torch.equal(a[k], b[k]) for k in a) for a, b in itertools.pairwise(seen)]
+    assert still == [False, True, False, False]
 
 
 def test_best_and_last_hold_the_recipe_and_the_average(root: Path, tmp_path: Path) -> None:
