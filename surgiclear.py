@@ -131,6 +131,7 @@ bench_app.command("rtsp")(verbs.bench_rtsp)
 bench_app.command("align")(trainer_verbs.bench_align)
 bench_app.command("train")(trainer_verbs.bench_train)
 bench_app.command("quality")(trainer_verbs.bench_quality)
+bench_app.command("nets")(trainer_verbs.bench_nets)
 for verb in (verbs.serve, verbs.token, verbs.push, verbs.view):
     app.command()(verb)
 for trained in (trainer_verbs.recipes, trainer_verbs.train, trainer_verbs.publish):

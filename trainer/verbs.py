@@ -256,3 +256,29 @@ def bench_quality(
     typer.echo(text)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def bench_nets(
+    runs: Annotated[Path, typer.Option(help="Runs with veil's folds.")],
+    net: Annotated[list[Path], typer.Option(help="A checkpoint of the zoo; may be given again.")],
+    data: Data = None,
+    count: Annotated[int, typer.Option(help="Synthetic pictures.")] = 100,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+) -> None:
+    """Whole-picture nets beside veil and the baselines, on scenes kept aside."""
+    import json
+
+    with plainly():
+        import models
+        from trainer.release import unseen
+        from trainer.rivals import compare
+
+        nets = {str(path): models.load(path).eval() for path in net}
+        found = compare(
+            _data(data), nets, unseen(runs, _data(data)), count=count,
+            say=lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+    typer.echo(found.text())
+    if json_file is not None:
+        figures = {"real": found.real.as_dict(), "synthetic": found.synthetic.as_dict()}
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,0 +1,47 @@
+"""Nets beside `veil`: the same pictures, on scenes that every recipe keeps aside."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engines.veil import load
+from trainer import dataset
+from trainer.feed.pairs import ASIDE
+from trainer.rivals import compare
+
+DATA = dataset.shared_data()
+
+
+class Same(nn.Module):
+    """The identity, with a weight so that it has a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gain * x
+
+
+@pytest.mark.skipif(DATA is None, reason="no surgical data: set SURGICLEAR_SHARED")
+def test_a_net_that_does_nothing_scores_as_the_input() -> None:
+    assert DATA is not None
+    asked: list[str] = []
+
+    def veil(scene: str) -> object:
+        asked.append(scene)
+        return load()
+
+    found = compare(DATA, {"same": Same().eval()}, veil, count=3)  # type: ignore[arg-type]
+    assert set(asked) == set(ASIDE)
+    for table in (found.real, found.synthetic):
+        mine, given = table.by_group("same"), table.by_group("input")
+        assert mine.keys() == given.keys()
+        for group in mine:
+            assert mine[group].psnr == pytest.approx(given[group].psnr, abs=0.01)
+        assert table.overall("veil") != table.overall("input")
+        assert table.overall("dark channel prior") != table.overall("global regression")
+    assert set(found.real.by_group("veil")) == {f"scene {s}" for s in ASIDE}
+    assert "scene 6 (7)" in found.text() and "same" in found.text()
