@@ -6,8 +6,8 @@ written from the paper and takes checkpoints of that code.
 
 Two departures. The original draws the kind of a pixel at random (hard Gumbel softmax) in
 inference too; here the likeliest kind is taken outside training, so that the same picture always
-gives the same output. And its sort by kind is unstable; here pixels of one kind keep their order:
-kind * pixels + position is sorted, which has no ties, so any sort (ONNX has only TopK) agrees.
+gives the same output. And its sort by kind is unstable; here pixels of one kind keep their order.
+A graph counts instead of sorting, since ONNX has only TopK and TensorRT's takes 3840 values.
 
 Maps are channels-last (b h w c, or b l c with l = h w) from the first norm to the last.
 """
@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.layers.fourier import exporting
 from models.layers.mamba import Embed, SelectiveScan, rgb_mean
 from models.layers.padding import round_up
 from models.layers.windows import merge, partition, relative_bias, relative_index
@@ -82,6 +83,19 @@ class WindowAttention(nn.Module):
         return attended
 
 
+def counted(kind: torch.Tensor, kinds: int) -> torch.Tensor:
+    """The place of each pixel when all are sorted by kind, equal ones in order: b l -> b l.
+
+    So many are of a smaller kind, and so many of the same come before it: sums in float32, which
+    holds every count to 2^24.
+    """
+    hot = (kind.unsqueeze(-1) == torch.arange(kinds, device=kind.device)).to(torch.float32)
+    before = hot.cumsum(1) - hot
+    totals = hot.sum(1, keepdim=True)
+    smaller = totals.cumsum(-1) - totals
+    return ((before + smaller) * hot).sum(-1).long()
+
+
 class AttentiveStateSpace(nn.Module):
     """Sorts pixels by kind, scans them with a prompt for each kind, and puts them back."""
 
@@ -123,8 +137,12 @@ class AttentiveStateSpace(nn.Module):
         kind, one_hot = self.choose(x.view(b, h * w, c))
         prompt = one_hot @ (self.embeddingB.weight @ embedding)  # b l states
         position = torch.arange(h * w, device=x.device)
-        order = (kind * (h * w) + position).argsort(dim=-1)
-        back = torch.zeros_like(order).scatter(1, order, position.expand_as(order))
+        if exporting():
+            back = counted(kind, self.embeddingB.num_embeddings)
+            order = torch.zeros_like(back).scatter(1, back, position.expand_as(back))
+        else:
+            order = (kind * (h * w) + position).argsort(dim=-1)
+            back = torch.zeros_like(order).scatter(1, order, position.expand_as(order))
         y: torch.Tensor = self.in_proj(x.permute(0, 3, 1, 2))
         y = (y * self.CPE(y).sigmoid()).flatten(2)  # b inner l
         y = y.gather(-1, order.unsqueeze(1).expand_as(y)).unsqueeze(1)

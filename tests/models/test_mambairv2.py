@@ -16,6 +16,7 @@ from models.mambairv2 import (
     Layer,
     MambaIRv2,
     WindowAttention,
+    counted,
     mirror_to_multiple,
     shift_mask,
 )
@@ -87,6 +88,13 @@ def test_pixels_are_scanned_kind_by_kind_and_come_back() -> None:
             scanned = net.selectiveScan.scan(y[picture][None, None, :, order], prompt[None, None])
             want[picture, order] = net.out_proj(net.out_norm(scanned[0, 0].T))
         assert torch.allclose(net(x, embedding), want.view(2, 3, 5, 12))
+
+
+@pytest.mark.parametrize("pixels", [1, 7, 500])
+def test_a_graph_counts_to_the_same_order(pixels: int) -> None:
+    kind = torch.randint(5, (2, pixels), generator=torch.Generator().manual_seed(pixels))
+    order = (kind * pixels + torch.arange(pixels)).argsort(dim=-1)
+    assert torch.equal(counted(kind, 6), order.argsort(dim=-1))
 
 
 def test_a_kind_is_one_hot_and_the_router_still_learns() -> None:
