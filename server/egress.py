@@ -81,7 +81,8 @@ class Egress:
         self.controls = controls
         self.outs = outs
         self.log = log
-        self.wants: frozenset[View] = frozenset()
+        self.wants: frozenset[View] = frozenset()  # besides the picture itself
+        self.watched = True  # somebody looks at that; for sinks alone it becomes no JPEG
         self.originals = Originals(limits)
         self.side_ns = 0  # spent since the last frame on telling others
         self.waiting = 0
@@ -104,7 +105,9 @@ class Egress:
             mark = None  # a payload that leaves as it came: the header says it
         elif mark is not None:
             draw(encoded.picture, mark)
-        ready, encoded = encoded, self._finish(encoded)
+        ready, shown = encoded, self.watched or self._pushed or self.spec.mode != "live"
+        if shown:
+            encoded = self._finish(encoded)
         now = self.clock()
         age = packet.age_ns(now)
         if self.spec.mode == "live" and self.controls.age_drop and age > self._age_most_ns:
@@ -119,7 +122,8 @@ class Egress:
             flags=flags if self.controls.visible else 0,
             note=self._note(choice),
         )
-        self.outs["restored"].put(head.pack(), encoded.parts)
+        if shown:
+            self.outs["restored"].put(head.pack(), encoded.parts)
         self._publish(head, ready)
         kept = self.controls.original and self.originals.keep(packet, choice.arrived.body)
         self._tell(choice, head, now, encoded, stale, None if mark is None else mark.label, kept)

@@ -377,7 +377,8 @@ class Keeper:
             self._tell_wants()
 
     def _tell_wants(self) -> None:
-        self._send({"wants": sorted({v.want for v in self.viewers} - {"restored"})})
+        wants = {viewer.want for viewer in self.viewers}
+        self._send({"wants": sorted(wants - {"restored"}), "watched": "restored" in wants})
 
     async def bypass(self, on: bool) -> None:
         self.tally.pressed = on  # for a successor of the stream process, should it die now

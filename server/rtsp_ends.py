@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ KEY_EVERY = 25  # pictures
 EPISODE_S = 8.0  # of smoke, played to and fro
 PLAYER = rtsp.OPTIONS | {"analyzeduration": "300000", "fpsprobesize": "0"}
 WAIT = (10.0, 10.0)
+PLAYER_NICE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Player:
         return reached()
 
     def _run(self) -> None:
+        mine = threading.get_native_id()  # in use it stands elsewhere, and takes nobody's time
+        os.setpriority(os.PRIO_PROCESS, mine, os.getpriority(os.PRIO_PROCESS, mine) + PLAYER_NICE)
         while not self._over.is_set():
             with contextlib.suppress(av.error.FFmpegError, OSError):  # it is not there yet
                 self._play()

@@ -211,6 +211,7 @@ class Stream:
                 self.engines.send({"strength": self.engines.strength})
             if "wants" in message:
                 self.egress.wants = frozenset(message["wants"])
+                self.egress.watched = bool(message["watched"])
                 self.engines.split = bool(self.egress.wants & {"split", "both"})
                 self.engines.send({"split": self.engines.split})
             if "original" in message:

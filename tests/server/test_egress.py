@@ -156,6 +156,41 @@ def test_split_of_a_raw_frame_is_the_raw_frame(way_out: Exit) -> None:
     assert split[1] == PAYLOAD
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_no_jpeg_is_made_that_nobody_looks_at(
+    watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera's picture on its way to a sink alone: restored and raw, marked and told of."""
+    made: list[Picture] = []
+
+    def encode(picture: Picture, quality: int) -> bytes:
+        made.append(picture)
+        return PAYLOAD
+
+    monkeypatch.setattr(jpeg, "encode", encode)
+    sink = Slot.create(100_000)
+    with slots() as outs:
+        way = Exit(outs, "rtsp://h/x", (sink,))
+        way.egress.watched = watched
+        for reason, answer in ((None, answered(planes(1))), (Reason.CLEAR, None)):
+            left = way.let(way.arrived(planes(0)), reason, answer)
+            assert (left is not None) is watched
+            item = sink.take()
+            assert item is not None
+            sent = picture_of(Packet.unpack(item.head), item.body)
+            assert (read(sent) is not None) is (reason is None)
+        assert len(made) == 2 * watched
+        told = [e.data["mark"] for e in way.events if e.kind is EventKind.EMIT]
+        assert told == ["AI", None]
+        assert way.egress.left == 2
+    sink.close()
+
+
+def test_who_pushes_is_answered_whoever_looks(way_out: Exit) -> None:
+    way_out.egress.watched = False
+    assert way_out.let(way_out.arrived(), Reason.CLEAR) is not None
+
+
 def test_the_card_comes_again_and_again_in_every_view(way_out: Exit) -> None:
     way_out.let(way_out.arrived(), Reason.CLEAR)
     way_out.egress.wants = frozenset({"raw"})
