@@ -13,6 +13,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,16 @@ def prove(
             )
         proofs.append(proof)
     return proofs
+
+
+def unsettled(net: nn.Module, frame: Frame) -> float:
+    """How far torch is from itself, in grey levels: float32 against float64. Where that is far, a
+    network sorts or chooses by what rounding decides, and no two machines agree on its answer."""
+    light = torch.from_numpy(frame).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        single = net.eval()(light).clamp(0, 1).double()
+        double = deepcopy(net).double()(light.double()).clamp(0, 1)
+    return float((single - double).abs().max()) * 255
 
 
 def half_and_half(size: Size, seed: int) -> Frame:

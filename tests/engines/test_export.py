@@ -32,6 +32,7 @@ from engines.export import (
     run_torch,
     session,
     trace,
+    unsettled,
 )
 from engines.onnxfile import inspect
 from engines.onnxrt import load
@@ -138,6 +139,18 @@ def test_the_operator_that_stops_an_export_is_named() -> None:
     with pytest.raises(ExportRefused, match=r"aten\.sort.*stable") as caught:
         trace(Sorts(), SIZE)
     assert "\n" not in caught.value.what
+
+
+def test_a_network_that_rounding_decides_is_told_from_one_that_is_settled() -> None:
+    class Decided(nn.Module):  # far below a float32's last digit
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sin(x.sum() * 1e6) * 0.5 + 0.5 + 0 * x
+
+    frame = half_and_half(SIZE, 0)
+    assert unsettled(Decided(), frame) > 10
+    net = Convolutions()
+    assert unsettled(net, frame) < 0.01
+    assert next(net.parameters()).dtype == torch.float32  # as it was
 
 
 def test_the_proof_uses_pictures_the_tracer_has_not_seen() -> None:

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from nets import SIZE, Convolutions
 
+from engines import export, zoo
 from engines.errors import ExportRefused
+from engines.export import Proof
 from engines.store import PACKAGE_FOLDER
 from engines.survey import VEIL, Row, Task, alone, markdown, measure, read_rows, survey
 
@@ -97,6 +100,20 @@ def test_a_plan_for_the_rtx_4090_is_built_without_one() -> None:
 @pytest.mark.parametrize("name", ["ramit", "focalnet"])
 def test_plans_for_the_rtx_4090_are_built_without_one(name: str, size: tuple[int, int]) -> None:
     assert_built(name, size)
+
+
+def test_a_network_that_is_off_torch_is_refused_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zoo, "network", lambda order: Convolutions().eval())
+    row = measure(Task("focalnet", SIZE))
+    assert row.difference is not None and row.difference <= 1
+    assert "refused" not in row.stopped
+    monkeypatch.setattr(export, "prove", lambda *_: [Proof(SIZE, 64.0, 12.0)])
+    row = measure(Task("focalnet", SIZE))
+    assert row.difference == 64
+    assert row.stopped.startswith("refused: off torch, whose float32 is 0 off")
+    assert row.parity_db is not None
 
 
 @needs_tensorrt
