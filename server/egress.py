@@ -122,8 +122,7 @@ class Egress:
             flags=flags if self.controls.visible else 0,
             note=self._note(choice),
         )
-        if shown:
-            self.outs["restored"].put(head.pack(), encoded.parts)
+        self.outs["restored"].put(head.pack(), encoded.parts)  # empty where nobody looks: it counts
         self._publish(head, ready)
         kept = self.controls.original and self.originals.keep(packet, choice.arrived.body)
         self._tell(choice, head, now, encoded, stale, None if mark is None else mark.label, kept)

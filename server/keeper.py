@@ -304,7 +304,7 @@ class Keeper:
             self._loop.call_later(0.002, self._take_out, view)  # until it has been read
             return
         item = slot.take()
-        if item is None:
+        if item is None or not item.body.size:  # nobody looked: its head alone has left
             return
         picture = outgoing(Packet.unpack(item.head), item.body.tobytes(), view)
         for viewer in self.viewers:
