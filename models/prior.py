@@ -48,7 +48,8 @@ class Brightness(nn.Module):
         super().__init__()
         for name, value in (
             ("centre", torch.zeros(6)), ("spread", torch.ones(6)), ("weights", torch.zeros(6)),
-            ("level", torch.zeros(())), ("covariance", torch.eye(6)), ("usual", torch.ones(())),
+            ("level", torch.zeros(())), ("covariance", torch.eye(6)),
+            ("usual", torch.tensor(1e-12)),  # far from everything: not fitted, it is silent
         ):  # fmt: skip
             self.register_buffer(name, value)
 

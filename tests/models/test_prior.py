@@ -95,6 +95,10 @@ def test_a_clear_view_and_one_beside_a_reference_are_left_alone() -> None:
     assert factor(image, prior, known=1.0) == 1
 
 
+def test_a_prior_that_was_never_fitted_is_silent() -> None:
+    assert factor(views(1, seed=3), Brightness()) == pytest.approx(1, abs=1e-6)
+
+
 def test_the_change_is_bounded() -> None:
     dark = torch.full((1, 3, H, W), 0.02)
     prior = fitted(50, torch.full((50,), 1.0))
