@@ -78,7 +78,7 @@ class LiveSection(_Section):
     allowed; rtsp_ca_file: PEM file of the authorities that rtsps:// servers are believed by, None
     for the system's; rtsp_verify: off, any certificate will do."""
 
-    deadline_ms: Millis = 25.0
+    deadline_ms: Millis = 40.0
     camera_deadline_ms: Millis = 40.0
     max_age_ms: Millis = 500.0
     strength: Share = 1.0

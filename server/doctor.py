@@ -32,7 +32,7 @@ from server.stages import Percentiles, Stages
 BUDGET_SIZE = (1280, 720)
 BUDGET_FRAMES = 25
 PERIOD_MS = 40.0  # of a feed of 25 frames a second
-DEADLINE_MS = 25.0  # from ingest to the choice between restored and raw
+DEADLINE_MS = 40.0  # from ingest to the choice between restored and raw
 MEMORY_MIB, DISK_MIB = 1500, 1000
 CLOCK_RESOLUTION_S = 1e-4
 CLOCK_LOOKS = 20_000

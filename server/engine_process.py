@@ -78,7 +78,7 @@ class EngineTask:
     split: bool
     size: tuple[int, int] | None
     guard: bool = True
-    deadline_ms: float = 25.0
+    deadline_ms: float = 40.0
     ladder: LadderSettings = LadderSettings()
 
 

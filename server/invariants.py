@@ -64,7 +64,7 @@ class _Rules:
 
         return cls(
             live=data.get("mode", "live") == "live",
-            deadline_ns=int(number("deadline_ms", 25.0) * 1e6),
+            deadline_ns=int(number("deadline_ms", 40.0) * 1e6),
             max_age_ns=int(number("max_age_ms", 500.0) * 1e6),
             limits=Limits(
                 stale_warn_ms=number("stale_warn_ms", own.stale_warn_ms),

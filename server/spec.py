@@ -85,7 +85,7 @@ class StreamSpec:
     source: str
     engine: str
     mode: Mode = "live"
-    deadline_ms: float = 25.0
+    deadline_ms: float = 40.0
     max_age_ms: float = 500.0
     strength: float = 1.0
     kinds: frozenset[Kind] = frozenset({"smoke", "fog", "splash"})

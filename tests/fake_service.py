@@ -223,7 +223,7 @@ class FakeService:
                 "type": "welcome",
                 "stream_id": "first",
                 "engine": "veil",
-                "deadline_ms": 25.0,
+                "deadline_ms": 40.0,
                 "stale_warn_ms": self.settings.stale_warn_ms,
                 "stale_stop_ms": self.settings.stale_stop_ms,
             }

@@ -92,7 +92,7 @@ def test_every_frame_gets_its_answer_with_its_own_numbers(service: Listening) ->
     with dialled(service) as wire:
         welcome = text(wire)
         assert welcome["type"] == "welcome" and welcome["credits"] == 2
-        assert welcome["engine"] == "veil" and welcome["deadline_ms"] == 25.0
+        assert welcome["engine"] == "veil" and welcome["deadline_ms"] == 40.0
         for seq in range(20):
             before = time.monotonic_ns()
             wire.send(frame(seq))

@@ -42,7 +42,7 @@ def test_a_stream_is_started_listed_and_stopped(service: Listening, http: httpx.
     assert started.status_code == 201
     state = started.json()
     assert state["spec"]["engine"] == "other" and state["spec"]["kinds"] == ["fog"]
-    assert state["spec"]["deadline_ms"] == 25.0 and state["now_ns"] > 0
+    assert state["spec"]["deadline_ms"] == 40.0 and state["now_ns"] > 0
     assert [s["id"] for s in http.get("/v1/streams").json()] == [state["id"]]
     assert http.get(f"/v1/streams/{state['id']}").json()["number"] == state["number"]
     assert http.delete(f"/v1/streams/{state['id']}").status_code == 204
