@@ -54,10 +54,10 @@ def test_an_engine_that_raises_on_a_frame_fails() -> None:
 
 
 def test_a_slow_engine_is_warned_of() -> None:
-    restorer = FakeRestorer(script=dict.fromkeys(range(99), 0.03))
+    restorer = FakeRestorer(script=dict.fromkeys(range(99), 0.06))
     check = doctor.check_budget(Chosen(restorer, INFO), (160, 96))
     assert check.status is Status.WARN
-    assert "restore 3" in check.detail
+    assert "restore 6" in check.detail
 
 
 def test_clocks_that_go_back_or_stand_still_fail() -> None:
