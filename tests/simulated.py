@@ -61,7 +61,9 @@ class Simulation:
     late_ms: Callable[[int], float] = lambda n: 0.0  # from capture to the last hop
     skip: frozenset[int] = frozenset()  # never sent: the source pauses
     engine: Callable[[int], Reply] = lambda n: Reply()
-    spec: StreamSpec = field(default_factory=lambda: StreamSpec(source="push", engine="fake"))
+    spec: StreamSpec = field(
+        default_factory=lambda: StreamSpec(source="push", engine="fake", deadline_ms=25.0)
+    )
     limits: Limits = field(default_factory=lambda: Limits(return_gap_s=1.0))
     controls: Controls = field(default_factory=Controls)
     script: dict[float, Callable[[Simulation], None]] = field(default_factory=dict)
