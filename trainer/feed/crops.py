@@ -42,15 +42,20 @@ class Window:
         return np.swapaxes(part, 0, 1) if self.turn else part
 
 
+def covering(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The picture, scaled so that the window only just fits: it shows as much as it can."""
+    h, w = pixels.shape[:2]
+    scale = max(size[0] / h, size[1] / w)
+    shape = (max(size[1], round(w * scale)), max(size[0], round(h * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    out: Pixels = cv2.resize(pixels, shape, interpolation=how)
+    return out
+
+
 def at_least(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """The picture, enlarged where a side is shorter than the window's."""
     h, w = pixels.shape[:2]
-    scale = max(size[0] / h, size[1] / w)
-    if scale <= 1:
-        return pixels
-    shape = (max(size[1], round(w * scale)), max(size[0], round(h * scale)))
-    out: Pixels = cv2.resize(pixels, shape, interpolation=cv2.INTER_CUBIC)
-    return out
+    return pixels if h >= size[0] and w >= size[1] else covering(pixels, size)
 
 
 def tensor(pixels: Pixels) -> Tensor:
@@ -60,16 +65,21 @@ def tensor(pixels: Pixels) -> Tensor:
 
 
 class Crops:
-    """input, target: 3 h w; mask: 1 h w, 255 where the pair may teach. uint8."""
+    """input, target: 3 h w; mask: 1 h w, 255 where the pair may teach. uint8.
 
-    def __init__(self, pairs: Pairs, size: tuple[int, int]) -> None:
-        self._pairs, self.size = pairs, size
+    whole: share of the samples that show the view and not a detail of it; overall colour and
+    brightness cannot be learned from details."""
+
+    def __init__(self, pairs: Pairs, size: tuple[int, int], whole: float = 0.0) -> None:
+        self._pairs, self.size, self.whole = pairs, size, whole
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
         views = [at_least(v, self.size) for v in self._pairs.views(index)]
+        if self.whole and rng.random() < self.whole:
+            views = [covering(v, self.size) for v in views]
         window = Window.draw(rng, views[0].shape, self.size)
         cut = (tensor(window.cut(v)) for v in views)
         return dict(zip(("input", "target", "mask"), cut, strict=True))

@@ -13,7 +13,7 @@ import numpy as np
 
 from trainer import dataset
 from trainer.degrade import Camera, Recipe, degrade
-from trainer.feed.crops import Crops, Window, at_least, tensor
+from trainer.feed.crops import Crops, Window, at_least, covering, tensor
 from trainer.fit.task import Batch
 from trainer.pixels import Pixels, grey_levels, unit
 from trainer.samples import HAZY_LIMIT
@@ -54,6 +54,8 @@ class Mixed:
             shape = (round(w * zoom), round(h * zoom))
             sides.append(cv2.resize(grey_levels(image), shape, interpolation=cv2.INTER_LINEAR))
         sides = [at_least(s, size) for s in sides]
+        if self._real.whole and rng.random() < self._real.whole:
+            sides = [covering(s, size) for s in sides]
         window = Window.draw(rng, sides[0].shape, size)
         open_mask = np.full(sides[0].shape[:2], 255, np.uint8)
         cut = (tensor(window.cut(v)) for v in (*sides, open_mask))

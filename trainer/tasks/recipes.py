@@ -85,6 +85,7 @@ def modern(net: str) -> Recipe:
             alignment="input",
             ssim=0.2,
             synthetic=0.5,
+            whole=0.3,
         ),
         plan=Plan(
             steps=steps,
@@ -102,12 +103,12 @@ def small_box(net: str) -> Recipe:
     """`modern` for a machine without a GPU: short, small crops and batch."""
     base = modern(net)
     assert isinstance(base.job, Restore)
-    steps = 4000
+    steps = 3000
     return replace(
         base,
         name=f"small-{net}",
-        about=f"{net}: as modern, for two CPU cores: crops of 128, batch 4, 4,000 steps",
-        job=replace(base.job, size=128),
+        about=f"{net}: as modern, for two CPU cores: crops of 160, batch 4, 3,000 steps",
+        job=replace(base.job, size=160, whole=0.5),
         plan=replace(
             base.plan,
             steps=steps,

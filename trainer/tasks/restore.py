@@ -85,7 +85,8 @@ class RestoreTask:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Restore:
     """net: a name of the zoo, `name:variant`, or a checkpoint's path; size: side of the crops;
-    synthetic: share of samples made over the clear frames of `clean/`, where there are any."""
+    synthetic: share of samples made over the clear frames of `clean/`, where there are any;
+    whole: share of samples that show the whole view; start: a checkpoint to go on from."""
 
     net: str
     size: int
@@ -93,17 +94,22 @@ class Restore:
     alignment: Alignment = "none"
     ssim: float = 0.0
     synthetic: float = 0.0
+    whole: float = 0.0
+    start: str | None = None
 
     def build(self) -> RestoreTask:
         return RestoreTask(
-            models.load(self.net), self.optimiser, alignment=self.alignment, ssim=self.ssim
+            models.load(self.start or self.net),
+            self.optimiser,
+            alignment=self.alignment,
+            ssim=self.ssim,
         )
 
     def source(self, root: Path) -> Mixed:
         train, _ = shots(root)
         kept = Kept(train, aligned=self.alignment == "input")
         clear = truthful(root) if self.synthetic else []
-        return Mixed(Crops(kept, (self.size, self.size)), clear, self.synthetic)
+        return Mixed(Crops(kept, (self.size, self.size), self.whole), clear, self.synthetic)
 
     def judge(self, root: Path) -> Judge | None:
         _, aside = shots(root)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from training import scene
 
-from trainer.feed.crops import Crops, Window, at_least, unit
+from trainer.feed.crops import Crops, Window, at_least, covering, unit
 from trainer.feed.pairs import Views
 from trainer.pixels import Pixels
 
@@ -52,6 +52,18 @@ def test_a_window_reaches_each_edge_and_lies_in_all_eight_ways() -> None:
 def test_a_small_picture_is_enlarged() -> None:
     assert at_least(scene(1, 20, 90), (32, 32)).shape == (32, 144, 3)
     assert at_least(scene(1, 40, 40), (32, 32)).shape == (40, 40, 3)
+
+
+def test_a_share_of_the_windows_shows_the_whole_view() -> None:
+    left = np.zeros((64, 64, 3), np.uint8)
+    left[:, 32:] = 200  # half dark, half bright: a detail rarely shows as much of both
+    halves = []
+    for whole in (0.0, 1.0):
+        crops = Crops(One(left), (16, 16), whole)
+        drawn = [crops.sample(0, np.random.default_rng(n))["input"] for n in range(40)]
+        halves.append(np.mean([abs(float((d > 100).float().mean()) - 0.5) < 0.05 for d in drawn]))
+    assert halves[0] < 0.5 and halves[1] == 1.0
+    assert covering(scene(1, 90, 40), (32, 32)).shape == (72, 32, 3)
 
 
 def test_bytes_become_shares() -> None:
