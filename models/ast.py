@@ -14,23 +14,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.layers.padding import pad_to, round_up
-from models.layers.windows import merge, partition, relative_bias, relative_index
+from models.layers.windows import (
+    Masks,
+    masked,
+    merge,
+    partition,
+    relative_bias,
+    relative_index,
+    shift_masks,
+)
 
 SIDE = 8  # of a window
 MULTIPLE = 128  # the bottleneck, at 1/16, must be whole windows
 FAR = -100.0  # added to logits between pixels that only the wrap-around made neighbours
-
-
-def shift_mask(height: int, width: int, side: int, shift: int, like: torch.Tensor) -> torch.Tensor:
-    """windows t t: 0 within a region of the unshifted map, FAR between regions."""
-
-    def bands(length: int) -> torch.Tensor:
-        position = torch.arange(length, device=like.device)
-        return (position >= length - side).long() + (position >= length - shift).long()
-
-    region = 3 * bands(height)[:, None] + bands(width)[None, :]
-    region = partition(region[None, :, :, None], side).squeeze(-1)  # windows t
-    return (region[:, :, None] != region[:, None, :]).to(like.dtype) * FAR
 
 
 class Projection(nn.Module):
@@ -64,15 +60,14 @@ class SparseAttention(nn.Module):
         self.qkv = Projection(dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """(b windows) t c, mask windows t t -> (b windows) t c."""
+    def forward(self, x: torch.Tensor, masks: Masks | None) -> torch.Tensor:
+        """(b windows) t c -> the same; masks: of shifted windows."""
         n, t, c = x.shape
         q, k, v = self.qkv(x, self.heads)
         bias = relative_bias(self.relative_position_bias_table, self.relative_position_index)
         logits = (q * (c // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias
-        if mask is not None:
-            logits = logits.view(-1, mask.shape[0], self.heads, t, t) + mask[:, None]
-            logits = logits.view(n, self.heads, t, t)
+        if masks is not None:
+            logits = masked(logits, masks)
         dense, sparse = self.w.softmax(dim=0)
         attention = dense * logits.softmax(dim=-1) + sparse * F.relu(logits).square()
         out: torch.Tensor = self.proj((attention @ v).transpose(1, 2).reshape(n, t, c))
@@ -109,11 +104,11 @@ class Block(nn.Module):
 
     def attend(self, x: torch.Tensor) -> torch.Tensor:
         h, w = x.shape[1:3]
-        mask = None
+        masks = None
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
-            mask = shift_mask(h, w, SIDE, self.shift, x)
-        x = merge(self.attn(partition(x, SIDE), mask), SIDE, h, w)
+            masks = shift_masks(h, w, SIDE, self.shift, FAR, x)
+        x = merge(self.attn(partition(x, SIDE), masks), SIDE, h, w)
         return x.roll((self.shift, self.shift), (1, 2)) if self.shift else x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -5,13 +5,18 @@ via Histogram Transformer", ECCV 2024. The authors' code (sunshangquan/Histoform
 licence; this is written from the paper and from measured behaviour, and takes checkpoints of
 that code.
 
-Sorting and gathering is the method itself, so the graph has TopK (what ONNX has for Sort; equal
-values keep their order by its standard), GatherElements and ScatterElements.
+Sorting and gathering is the method itself, so the graph has TopK (what ONNX has for Sort),
+GatherElements and ScatterElements. TensorRT takes 3840 values at once; more are sorted by columns,
+after which equal values are in an order of their own (here they keep the one they had; in the
+original they keep none).
 A pixel that changes place in the order moves its output, so the net is discontinuous: float32
 runs on two machines can differ, and comparisons are made in float64.
 """
 
 from __future__ import annotations
+
+import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +29,8 @@ from models.layers.transposed import unit
 
 FFN_EXPANSION = 2.667
 TOPK_MOST = 3840  # that TensorRT takes at once
+
+Pair = tuple[torch.Tensor, torch.Tensor]  # values, and where each was
 
 
 def ordered(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,27 +46,74 @@ def ordered_by_topk(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The same for the last axis, which is then put at `dim`; sorts no more than `most` at once.
 
-    A longer axis is cut into blocks. Neighbours are sorted together, by turns the first with the
-    second and the second with the third, as often as there are blocks: odd-even transposition
-    (D. E. Knuth, The Art of Computer Programming 3, section 5.3.4).
+    Equal values keep their order only where the axis is no longer than `most`.
     """
-    n = x.shape[-1]
+    order = torch.arange(x.shape[-1], device=x.device).expand(x.shape)
+    values, order = sort_columns(x, order, most)
+    return values.movedim(-1, dim), order.movedim(-1, dim)
+
+
+def sort_columns(
+    values: torch.Tensor, order: torch.Tensor, most: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sorts the last axis, and `order` along with it: columnsort (F. T. Leighton: "Tight Bounds
+    on the Complexity of Parallel Sorting", IEEE Trans. Computers C-34, 1985).
+
+    The axis is the columns of a matrix, one after the other. Four times all columns are sorted,
+    with a fixed exchange of their elements between; columns that are too long are sorted so too.
+    """
+    n = int(values.shape[-1])
     if n <= most:
-        values, order = x.topk(n, dim=-1, largest=False, sorted=True)
-        return values.movedim(-1, dim), order.movedim(-1, dim)
-    blocks = 2 * -(-n // most)
-    side = -(-n // blocks)
-    values = F.pad(x, (0, blocks * side - n), value=torch.inf)  # stays last
-    order = torch.arange(blocks * side, device=x.device).expand(values.shape)
-    for turn in range(blocks):
-        edge = side * (turn % 2)
-        inner = slice(edge, blocks * side - edge)
-        pairs = (*x.shape[:-1], -1, 2 * side)
-        found, at = values[..., inner].reshape(pairs).topk(2 * side, largest=False)
-        moved = order[..., inner].reshape(pairs).gather(-1, at)
-        values = torch.cat([values[..., :edge], found.flatten(-2), values[..., inner.stop :]], -1)
-        order = torch.cat([order[..., :edge], moved.flatten(-2), order[..., inner.stop :]], -1)
-    return values[..., :n].movedim(-1, dim), order[..., :n].movedim(-1, dim)
+        values, at = values.topk(n, dim=-1, largest=False, sorted=True)
+        return values, order.gather(-1, at)
+    count, side = columns(n, most)
+    margin = (0, count * side - n)
+    # what fills the last column up stays last
+    pair = (F.pad(values, margin, value=torch.inf), F.pad(order, margin))
+    shape = (*values.shape[:-1], count, side)
+
+    def each(z: Pair) -> Pair:
+        return sort_columns(z[0].reshape(shape), z[1].reshape(shape), most)
+
+    def taken(z: torch.Tensor) -> torch.Tensor:  # column by column, and put down row by row
+        return z.reshape(*shape[:-2], side, count).mT
+
+    def back(z: torch.Tensor) -> torch.Tensor:
+        return z.mT.reshape(shape)
+
+    pair = each(pair)
+    pair = each((taken(pair[0]), taken(pair[1])))
+    pair = each((back(pair[0]), back(pair[1])))
+    whole = [z.flatten(-2) for z in pair]
+    half = side // 2  # the last time in columns that begin half a column later
+    inner = [z[..., half:-half].reshape(*shape[:-2], count - 1, side) for z in whole]
+    inner = [z.flatten(-2) for z in sort_columns(inner[0], inner[1], most)]
+    values, order = (
+        torch.cat([z[..., :half], middle, z[..., -half:]], -1)[..., :n]
+        for z, middle in zip(whole, inner, strict=True)
+    )
+    return values, order
+
+
+def columns(n: int, most: int) -> tuple[int, int]:
+    """Into how many columns of which length n elements are best cut: the fewest passes, then the
+    fewest elements to fill up. The length is even, divides by the count, and is no less than
+    2 (count - 1)^2, which is what columnsort asks."""
+    best: tuple[int, int, int] | None = None
+    count = 2
+    while best is None or 2 * (count - 1) ** 2 * count <= 2 * n:
+        side = round_up(-(-n // count), math.lcm(count, 2))
+        if side < n and side >= 2 * (count - 1) ** 2:
+            found = passes(side, most), count * side, count
+            best = min(best or found, found)
+        count += 1
+    return best[2], best[1] // best[2]
+
+
+@cache
+def passes(n: int, most: int) -> int:
+    """How often n elements pass through a sort of at most `most`, one within another."""
+    return 1 if n <= most else 4 * passes(columns(n, most)[1], most)
 
 
 class PlainNorm(nn.Module):

@@ -23,7 +23,16 @@ from torch import nn
 from models.layers.fourier import exporting
 from models.layers.mamba import Embed, SelectiveScan, rgb_mean
 from models.layers.padding import round_up
-from models.layers.windows import merge, partition, relative_bias, relative_index
+from models.layers.windows import (
+    Masks,
+    joined,
+    masked,
+    merge,
+    partition,
+    relative_bias,
+    relative_index,
+    shift_masks,
+)
 
 OUTSIDE = -100.0  # logit of a pair from two sides of the wrapped border
 LAYER_SCALE = 1e-4
@@ -68,17 +77,21 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, windows: torch.Tensor, index: torch.Tensor, mask: torch.Tensor | None
+        self, windows: torch.Tensor, index: torch.Tensor, masks: Masks | None
     ) -> torch.Tensor:
-        """(b n) t 3c, index t t, mask n t t or None for none -> (b n) t c."""
+        """(b n) t 3c, index t t, masks of shifted windows -> (b n) t c."""
         count, t, _ = windows.shape
         q, k, v = windows.view(count, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         bias = relative_bias(self.relative_position_bias_table, index)  # heads t t
-        if mask is None:
-            bias = bias.unsqueeze(0)
+        if masks is not None and exporting():  # no joined masks, which a graph would hold
+            logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
+            out = masked(logits, masks).softmax(-1) @ v
         else:
-            bias = (bias + mask.unsqueeze(1)).repeat(count // mask.shape[0], 1, 1, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.contiguous())
+            bias = bias.unsqueeze(0)
+            if masks is not None:
+                mask = joined(masks).unsqueeze(1)  # n 1 t t
+                bias = (bias + mask).repeat(count // mask.shape[0], 1, 1, 1)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.contiguous())
         attended: torch.Tensor = self.proj(out.transpose(1, 2).reshape(count, t, -1))
         return attended
 
@@ -184,18 +197,18 @@ class Layer(nn.Module):
         self.embeddingA = nn.Embedding(rank, states)
         nn.init.uniform_(self.embeddingA.weight, -1 / rank, 1 / rank)
 
-    def attend(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def attend(self, x: torch.Tensor, index: torch.Tensor, masks: Masks) -> torch.Tensor:
         """b h w c, over windows that are moved by `shift` and wrap around the border."""
         h, w = x.shape[1:3]
         qkv = self.wqkv(x)
         if not self.shift:
             return merge(self.win_mhsa(partition(qkv, self.side), index, None), self.side, h, w)
         qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
-        y = self.win_mhsa(partition(qkv, self.side), index, mask)
+        y = self.win_mhsa(partition(qkv, self.side), index, masks)
         return merge(y, self.side, h, w).roll((self.shift, self.shift), (1, 2))
 
-    def forward(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        y = x + self.attend(self.norm1(x), index, mask)
+    def forward(self, x: torch.Tensor, index: torch.Tensor, masks: Masks) -> torch.Tensor:
+        y = x + self.attend(self.norm1(x), index, masks)
         y = y + self.convffn1(self.norm2(y))
         x = x * self.scale1 + y
         y = x + self.assm(self.norm3(x), self.embeddingA.weight)
@@ -220,25 +233,12 @@ class Group(nn.Module):
         self.residual_group = Layers(layers)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
-    def forward(self, x: torch.Tensor, index: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, index: torch.Tensor, masks: Masks) -> torch.Tensor:
         y = x
         for layer in self.residual_group.layers:
-            y = layer(y, index, mask)
+            y = layer(y, index, masks)
         out: torch.Tensor = self.conv(y.permute(0, 3, 1, 2))
         return x + out.permute(0, 2, 3, 1)
-
-
-def shift_mask(height: int, width: int, side: int, like: torch.Tensor) -> torch.Tensor:
-    """windows t t: 0 for pairs that were neighbours before the roll, OUTSIDE for the others."""
-
-    def bands(length: int) -> torch.Tensor:
-        place = torch.arange(length, device=like.device)
-        return (place >= length - side).long() + (place >= length - side // 2).long()
-
-    region = 3 * bands(height)[:, None] + bands(width)[None, :]
-    region = partition(region[None, :, :, None], side).squeeze(-1)  # windows t
-    apart = region[:, :, None] != region[:, None, :]
-    return torch.zeros_like(apart, dtype=like.dtype).masked_fill(apart, OUTSIDE)
 
 
 def mirror_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -289,10 +289,11 @@ class MambaIRv2(nn.Module):
         h, w = x.shape[-2:]
         mean = rgb_mean(x)
         shallow = self.conv_first(mirror_to_multiple(x - mean, self.side))
-        mask = shift_mask(shallow.shape[-2], shallow.shape[-1], self.side, shallow)
+        height, width = shallow.shape[-2:]
+        masks = shift_masks(height, width, self.side, self.side // 2, OUTSIDE, shallow)
         y = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
-            y = group(y, self.relative_position_index_SA, mask)
+            y = group(y, self.relative_position_index_SA, masks)
         deep = self.conv_after_body(self.norm(y).permute(0, 3, 1, 2)) + shallow
         out: torch.Tensor = self.upsample(deep)[..., :h, :w] + mean
         return out

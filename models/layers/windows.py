@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+Masks = tuple[torch.Tensor, torch.Tensor]  # (h / side) t t and (w / side) t t, t = side * side
+
 
 def partition(x: torch.Tensor, side: int) -> torch.Tensor:
     """b h w c -> (b n) (side side) c, windows in row-major order; h, w multiples of `side`."""
@@ -36,3 +38,40 @@ def relative_bias(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Table (2 side - 1)^2 heads, index t t -> bias heads t t."""
     t = index.shape[0]
     return table[index.reshape(-1)].reshape(t, t, -1).permute(2, 0, 1)
+
+
+def shift_masks(
+    height: int, width: int, side: int, shift: int, far: float, like: torch.Tensor
+) -> Masks:
+    """What is added to the logits of a map that was rolled by `shift`: 0 between neighbours, `far`
+    between pixels that only the wrap-around made neighbours (Liu et al., section 3.2).
+
+    By rows and by columns of windows, of which a window takes one each: together they would be as
+    large as the logits (a gigabyte at 1280x720), and a graph would hold them.
+    """
+
+    def bands(length: int) -> torch.Tensor:
+        place = torch.arange(length, device=like.device)
+        return (place >= length - shift).view(-1, side)
+
+    def apart(region: torch.Tensor) -> torch.Tensor:  # n t -> n t t
+        return (region[:, :, None] != region[:, None, :]).to(like.dtype) * far
+
+    rows = bands(height).repeat_interleave(side, dim=1)
+    columns = bands(width).repeat(1, side)
+    return apart(rows), apart(columns)
+
+
+def joined(masks: Masks) -> torch.Tensor:
+    """The masks of all windows, (h / side w / side) t t, corners twice as far."""
+    rows, columns = masks
+    return (rows[:, None] + columns).flatten(0, 1)
+
+
+def masked(logits: torch.Tensor, masks: Masks) -> torch.Tensor:
+    """(b n) heads t t with the masks of its windows added."""
+    rows, columns = masks
+    split = logits.view(-1, rows.shape[0], columns.shape[0], *logits.shape[1:])
+    split = split + rows[:, None, None]
+    split = split + columns[:, None]
+    return split.view(logits.shape)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from exported import assert_exportable
 from golden import assert_official
 
-from models.ast import AST, FAR, SparseAttention, Stage, shift_mask
+from models.ast import AST, FAR, SparseAttention, Stage
+from models.layers.windows import joined, shift_masks
 
 
 def small() -> AST:
@@ -23,7 +24,8 @@ def test_attention_mixes_softmax_and_squared_relu_of_the_same_logits() -> None:
     torch.manual_seed(0)
     attention = SparseAttention(6, 2).double()
     x = torch.randn(3, 64, 6, dtype=torch.float64)
-    mask = shift_mask(8, 24, 8, 4, x)
+    masks = shift_masks(8, 24, 8, 4, FAR, x)
+    mask = joined(masks)
     with torch.inference_mode():
         attention.w.copy_(torch.tensor([0.3, -0.7]))
         q = attention.qkv.to_q(x).view(3, 64, 2, 3).transpose(1, 2)
@@ -33,18 +35,7 @@ def test_attention_mixes_softmax_and_squared_relu_of_the_same_logits() -> None:
         dense, sparse = attention.w.softmax(0)
         weights = dense * logits.softmax(-1) + sparse * logits.clamp(min=0).square()
         want = attention.proj((weights @ v).transpose(1, 2).reshape(3, 64, 6))
-        assert torch.allclose(attention(x, mask), want)
-
-
-def test_the_mask_keeps_wrapped_pixels_apart() -> None:
-    mask = shift_mask(16, 24, 8, 4, torch.zeros(()))
-    assert mask.shape == (6, 64, 64)
-    assert (mask[0] == 0).all()  # nothing wraps into the first window
-    last = mask[-1].view(8, 8, 8, 8)  # four quarters, each to itself
-    assert (last[:4, :4, :4, :4] == 0).all()
-    assert (last[:4, :4, 4:, 4:] == FAR).all()
-    assert (last[:4, :4, :4, 4:] == FAR).all()
-    assert torch.equal(mask, mask.mT)
+        assert torch.allclose(attention(x, masks), want)
 
 
 def test_only_decoder_and_bottleneck_attend() -> None:

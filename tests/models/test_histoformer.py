@@ -9,13 +9,16 @@ from exported import assert_exportable
 from golden import assert_official
 
 from models.histoformer import (
+    TOPK_MOST,
     DualScaleFeedForward,
     Histoformer,
     HistogramAttention,
     PlainNorm,
     SkipEmbed,
+    columns,
     ordered,
     ordered_by_topk,
+    passes,
     softmax_with_none,
 )
 
@@ -114,15 +117,53 @@ def test_the_first_half_is_sorted_and_unsorted() -> None:
         assert torch.allclose(net(x), torch.cat([back, placed[:, 1:]], 1))
 
 
-@pytest.mark.parametrize("length", [1, 9, 10, 11, 20, 21, 47])
+# of one column, of two, three, seven, and of fifty: then the columns are sorted by columns too
+@pytest.mark.parametrize("length", [1, 9, 128, 129, 256, 257, 360, 882, 6400])
 @pytest.mark.parametrize("dim", [-1, -2])
 def test_a_graph_sorts_long_axes_by_short_ones(length: int, dim: int) -> None:
     torch.manual_seed(length)
     x = torch.randn(2, 3, length, dtype=torch.float64).movedim(-1, dim)
-    values, order = ordered_by_topk(x.movedim(dim, -1), dim, most=10)
+    values, order = ordered_by_topk(x.movedim(dim, -1), dim, most=128)
     want, at = ordered(x, dim)
     assert torch.equal(values, want)
     assert torch.equal(order, at)
+
+
+@pytest.mark.parametrize("length", [128, 129, 882, 6400])
+def test_equal_values_are_each_there_once(length: int) -> None:
+    torch.manual_seed(length)
+    x = torch.randint(0, 5, (2, 3, length)).double()
+    values, order = ordered_by_topk(x, -1, most=128)
+    assert torch.equal(values, x.sort(-1).values)
+    assert torch.equal(x.gather(-1, order), values)
+    assert torch.equal(order.sort(-1).values, torch.arange(length).expand(2, 3, length))
+
+
+@pytest.mark.parametrize(
+    ("length", "most", "want", "passed"),
+    [
+        (129, 128, (2, 66), 4),
+        (882, 128, (7, 126), 4),
+        (6400, 128, (8, 800), 16),
+        (6912, TOPK_MOST, (2, 3456), 4),  # 93x67
+        (230400, TOPK_MOST, (2, 115200), 16),
+        (921600, TOPK_MOST, (6, 153600), 16),  # 1280x720
+        (2088960, TOPK_MOST, (16, 130560), 16),  # 1920x1088
+    ],
+)
+def test_passes_stay_few(length: int, most: int, want: tuple[int, int], passed: int) -> None:
+    assert columns(length, most) == want
+    assert passes(length, most) == passed
+    count, side = want
+    assert side % 2 == 0 and side % count == 0 and side >= 2 * (count - 1) ** 2
+
+
+@pytest.mark.parametrize("length", range(65, 400, 7))
+def test_columns_are_never_lower_than_columnsort_asks(length: int) -> None:
+    count, side = columns(length, 16)
+    assert length <= count * side
+    assert side < length
+    assert side % 2 == 0 and side % count == 0 and side >= 2 * (count - 1) ** 2
 
 
 def test_the_feed_forward_gates_at_twice_the_resolution() -> None:

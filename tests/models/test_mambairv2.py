@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from exported import assert_exportable
 from golden import assert_official
 
-from models.layers.windows import relative_index
+from models.layers.windows import joined, relative_index, shift_masks
 from models.mambairv2 import (
     OUTSIDE,
     AttentiveStateSpace,
@@ -18,7 +18,6 @@ from models.mambairv2 import (
     WindowAttention,
     counted,
     mirror_to_multiple,
-    shift_mask,
 )
 
 
@@ -39,7 +38,9 @@ def test_it_is_the_official_network() -> None:
 def test_windows_attend_with_bias_and_mask() -> None:
     torch.manual_seed(0)
     net = WindowAttention(6, heads=2, side=4).double()
-    index, mask = relative_index(4), shift_mask(4, 8, 4, torch.zeros(1, dtype=torch.float64))
+    index = relative_index(4)
+    masks = shift_masks(4, 8, 4, 2, OUTSIDE, torch.zeros(1, dtype=torch.float64))
+    mask = joined(masks)
     windows = torch.randn(4, 16, 18, dtype=torch.float64)  # two pictures of two windows
     with torch.inference_mode():
         net.relative_position_bias_table.normal_()
@@ -51,18 +52,7 @@ def test_windows_attend_with_bias_and_mask() -> None:
                 logits = logits + net.relative_position_bias_table[index, head]
                 logits = logits + mask[window % 2]
                 out[window, :, own] = logits.softmax(-1) @ v[window, :, own]
-        assert torch.allclose(net(windows, index, mask), net.proj(out))
-
-
-def test_the_mask_keeps_wrapped_pixels_apart() -> None:
-    mask = shift_mask(8, 12, 4, torch.zeros(1))
-    assert mask.shape == (6, 16, 16)
-    assert (mask[0] == 0).all()  # nothing wraps into the first window
-    last = mask[-1].view(4, 4, 4, 4)  # four quarters, each to itself
-    assert (last[:2, :2, :2, :2] == 0).all()
-    assert (last[:2, :2, 2:, 2:] == OUTSIDE).all()
-    assert (last[:2, :2, :2, 2:] == OUTSIDE).all()
-    assert torch.equal(mask, mask.mT)
+        assert torch.allclose(net(windows, index, masks), net.proj(out))
 
 
 def test_every_other_layer_is_shifted_by_half_a_window() -> None:
@@ -123,7 +113,8 @@ def test_kinds_are_drawn_in_training_only() -> None:
 def test_branches_contain_what_came_in_and_a_scaled_skip_adds_it_again() -> None:
     torch.manual_seed(0)
     layer = Layer(16, 4, 2, 4, 2, 4, 6, 1.0).double().eval()
-    index, mask = relative_index(4), shift_mask(8, 8, 4, torch.zeros(1, dtype=torch.float64))
+    index = relative_index(4)
+    mask = shift_masks(8, 8, 4, 2, OUTSIDE, torch.zeros(1, dtype=torch.float64))
     x = torch.randn(1, 8, 8, 16, dtype=torch.float64)
     with torch.inference_mode():
         layer.scale1.normal_()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from models.layers.windows import merge, partition, relative_bias, relative_index
+from models.layers.windows import (
+    joined,
+    masked,
+    merge,
+    partition,
+    relative_bias,
+    relative_index,
+    shift_masks,
+)
 
 
 def test_merge_undoes_partition() -> None:
@@ -41,3 +49,28 @@ def test_the_bias_is_the_table_looked_up() -> None:
     bias = relative_bias(table, index)
     assert bias.shape == (5, 4, 4)
     assert bias[3, 1, 2] == table[index[1, 2], 3]
+
+
+def test_masks_keep_wrapped_pixels_apart() -> None:
+    """Against regions of the whole map: what the roll brought from the other side is a region."""
+    height, width, side, shift = 8, 12, 4, 2
+    rows, columns = shift_masks(height, width, side, shift, -100.0, torch.zeros(()))
+    assert rows.shape == (2, 16, 16)
+    assert columns.shape == (3, 16, 16)
+    place = torch.arange(height * width).view(1, height, width, 1)
+    wrapped_y = partition((place // width >= height - shift).int(), side).squeeze(-1)
+    wrapped_x = partition((place % width >= width - shift).int(), side).squeeze(-1)
+    region = 2 * wrapped_y + wrapped_x  # windows t
+    apart = region[:, :, None] != region[:, None, :]
+    mask = joined((rows, columns))
+    assert torch.equal(mask < 0, apart)
+    assert mask[apart].max() == -100
+    assert (mask[0] == 0).all()  # nothing wraps into the first window
+    assert apart[-1].view(4, 4, 4, 4)[:2, :2, :2, 2:].all()  # four quarters, each to itself
+
+
+def test_masks_are_added_to_the_logits_of_their_windows() -> None:
+    masks = shift_masks(8, 12, 4, 2, -100.0, torch.zeros(()))
+    logits = torch.randn(2 * 6, 3, 16, 16)  # two pictures of six windows, three heads
+    want = logits.view(2, 6, 3, 16, 16) + joined(masks)[:, None]
+    assert torch.allclose(masked(logits, masks), want.view_as(logits), atol=1e-4)
