@@ -16,6 +16,7 @@ from models.selfsvd import SelfSVD
 from models.veil import Veil
 from trainer.feed.clips import Clips, clips
 from trainer.feed.crops import Crops
+from trainer.feed.data import read
 from trainer.feed.pairs import Kept, shots
 from trainer.feed.pools import Pools, pools
 from trainer.fit.plan import Plan
@@ -114,7 +115,7 @@ def short(recipe: Recipe, batch: int = 4) -> Plan:
 
 
 def pairs(root: Path, *, aligned: bool = False, side: int = 32) -> Source:
-    return Crops(Kept(shots(root / "pairs")[0], aligned=aligned), (side, side))
+    return Crops(Kept(shots(read(root / "pairs"))[0], aligned=aligned), (side, side))
 
 
 def small_video(star: bool) -> Task:
@@ -150,22 +151,22 @@ CASES: dict[str, Case] = {
     ),
     "selfsvd": Case(
         seeded(lambda: small_video(False)),
-        lambda root: Clips(clips(root / "clips", 2)[0], 48, 2),
+        lambda root: Clips(clips(read(root / "clips"), 2)[0], 48, 2),
         short(recipes.selfsvd(), 2),
     ),
     "selfsvd-star": Case(
         seeded(lambda: small_video(True)),
-        lambda root: Clips(clips(root / "clips", 2)[0], 48, 2),
+        lambda root: Clips(clips(read(root / "clips"), 2)[0], 48, 2),
         short(recipes.selfsvd_star(), 2),
     ),
     "desmoke-lap": Case(
         seeded(small_unpaired),
-        lambda root: Pools(*pools(root / "pairs" / "train"), 32),
+        lambda root: Pools(*pools(read(root / "pairs" / "train")), 32),
         short(recipes.desmoke_lap(), 2),
     ),
     "distill-veil": Case(
         seeded(small_distilled),
-        lambda root: Frames(Kept(shots(root / "pairs")[0])),
+        lambda root: Frames(Kept(shots(read(root / "pairs"))[0])),
         replace(short(recipes.distill_veil(), 2), schedule=Cosine(steps=STEPS)),
     ),
     "finetune": Case(

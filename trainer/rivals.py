@@ -16,8 +16,8 @@ from torch import nn
 from engines.restorer import Restorer
 from trainer import dataset
 from trainer.baselines import GlobalRegression, dark_channel_prior
+from trainer.datasets.scenes import ASIDE
 from trainer.degrade import Recipe, degrade
-from trainer.feed.pairs import ASIDE
 from trainer.pixels import Image, Pixels, grey_levels, unit
 from trainer.quality import SYNTHETIC_SIZE, Say, Score, Table, held_out_frames
 from trainer.quality import restored as steered

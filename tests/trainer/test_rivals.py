@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from engines.veil import load
 from trainer import dataset
-from trainer.feed.pairs import ASIDE
+from trainer.datasets.scenes import ASIDE
 from trainer.rivals import compare
 
 DATA = dataset.shared_data()

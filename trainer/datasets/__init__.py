@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.datasets.clip_folders import ClipFolders
 from trainer.datasets.desmoke_lap import DesmokeLap
 from trainer.datasets.desmokedata import DesmokeData
 from trainer.datasets.item import Found, Item, Layout, Problem
@@ -22,5 +23,6 @@ LAYOUTS: tuple[Layout, ...] = (
     DesmokeData(),
     DesmokeLap(),
     PairFolders(),
+    ClipFolders(),
     Videos(),
 )

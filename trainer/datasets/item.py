@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from engines.restorer import Kind, SplashType
 
-Split = Literal["train", "test", "all"]  # all: the publishers do not split it
+Split = Literal["train", "val", "test", "all"]  # all: the publishers do not split it
 SPLITS: tuple[Split, ...] = ("train", "test")
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv", ".webm")
 
 
@@ -62,7 +62,8 @@ class Problem:
 @dataclass(slots=True)
 class Found:
     """What a folder holds. variant: which published edition of it; notes: worth knowing, not
-    wrong."""
+    wrong; assumed: which picture is clear is told by its place alone, so only a recipe that wants
+    clips may believe it."""
 
     dataset: str
     root: Path
@@ -70,6 +71,7 @@ class Found:
     items: list[Item] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    assumed: bool = False
 
     def wrong(self, path: Path, what: str) -> None:
         self.problems.append(Problem(path, what))
@@ -127,6 +129,27 @@ def strangers(folder: Path, known: Iterable[str] = (".csv", ".txt", ".json", ".m
     return [p for p in entries(folder) if p.is_file() and p.suffix.lower() not in allowed]
 
 
+def ordered(
+    found: Found, folder: Path, number: Callable[[str], int | None]
+) -> list[tuple[int, Path]]:
+    """Pictures by the number in their stem: 2.png before 10.png; those without become problems."""
+    numbered = []
+    for path in pictures(folder):
+        place = number(path.stem)
+        if place is None:
+            found.wrong(path, "has no number for a name: its place in the clip is unknown")
+        else:
+            numbered.append((place, path))
+    for path in strangers(folder):
+        found.wrong(path, "is not a picture")
+    return sorted(numbered, key=lambda entry: entry[0])
+
+
+def last_number(stem: str) -> int | None:
+    digits = re.findall(r"[0-9]+", stem)
+    return int(digits[-1]) if digits else None
+
+
 def child(folder: Path, name: str) -> Path | None:
     """The folder of this name, whatever the case of its letters and its kind of space."""
     wanted = name.lower().replace("_", " ")
@@ -137,7 +160,8 @@ def child(folder: Path, name: str) -> Path | None:
 
 
 def matched(found: Found, degraded: Path, clear: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Pairs of the same file name in two folders; what has no partner becomes a problem."""
+    """Pairs of the same file name in two folders, in the order of their names; what has no partner
+    becomes a problem."""
     for folder in (degraded, clear):
         if not folder.is_dir():
             found.wrong(folder, "the folder is missing")
@@ -146,7 +170,8 @@ def matched(found: Found, degraded: Path, clear: Path) -> Iterator[tuple[str, Pa
     left = {p.name: p for p in pictures(degraded)}
     right = {p.name: p for p in pictures(clear)}
     stems = {p.stem: p for p in right.values()}
-    for name, path in left.items():
+    # plain order, not natural: training numbers its samples by it, and runs go on by number
+    for name, path in sorted(left.items()):
         if name in right:
             yield name, path, right[name]
         elif path.stem in stems:

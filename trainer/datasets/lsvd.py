@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.datasets.item import SPLITS, Found, Item, child, folders, pictures, strangers
+from trainer.datasets.item import SPLITS, Found, Item, child, folders, ordered, pictures
 
 PARTS = ("LSVD_train", "LSVD_train_mask", "LSVD_test", "LSVD_test_mask", "LSVD_test_pro")
 
@@ -40,7 +40,7 @@ class Lsvd:
             for path in pictures(place):
                 found.wrong(path, "lies outside the folders of clips")
             for clip in folders(place):
-                frames = _ordered(found, clip)
+                frames = [path for _, path in ordered(found, clip, _number)]
                 if len(frames) < 2:
                     found.wrong(
                         clip, f"holds {len(frames)} frames: a clear and a smoky one at least"
@@ -69,17 +69,8 @@ class Lsvd:
         return found
 
 
-def _ordered(found: Found, clip: Path) -> list[Path]:
-    """Frames by the number in their name: 2.png comes before 10.png."""
-    numbered = []
-    for path in pictures(clip):
-        if path.stem.isdigit():
-            numbered.append((int(path.stem), path))
-        else:
-            found.wrong(path, "has no number for a name")
-    for path in strangers(clip):
-        found.wrong(path, "is not a picture")
-    return [path for _, path in sorted(numbered, key=lambda entry: entry[0])]
+def _number(stem: str) -> int | None:
+    return int(stem) if stem.isdigit() else None
 
 
 def _masks(found: Found, masks: Path | None, clip: str) -> dict[int, Path]:

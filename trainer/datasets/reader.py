@@ -6,6 +6,7 @@ Example number i of an epoch is the same whatever came before and however many w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets.cache import Cache, Pixels, decode
-from trainer.datasets.item import Item
+from trainer.datasets.item import Found, Item
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,18 @@ def shaped(sides: dict[str, Pixels], shape: Shape, rng: np.random.Generator) -> 
     return out
 
 
-def without(items: Sequence[Item], report: Path) -> list[Item]:
-    """The items none of whose files a saved check (`--json`) calls wrong."""
-    bad = {problem["path"] for problem in json.loads(report.read_text())["problems"]}
-    return [i for i in items if not bad & {str(p) for p in i.files}]
+def without(found: Found, report: Path) -> list[Item]:
+    """The items none of whose files a saved check (`--json`) of the same data set calls wrong; it
+    may have been moved since.
+
+    Raises ValueError for a file that is no such check, OSError for one that cannot be read.
+    """
+    try:
+        told = json.loads(report.read_text())
+        name, root = told["dataset"], told["root"]
+        bad = {os.path.relpath(problem["path"], root) for problem in told["problems"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{report} is no report of surgiclear dataset check --json") from error
+    if name != found.dataset:
+        raise ValueError(f"{report} is a check of {name}, and {found.root} is {found.dataset}")
+    return [i for i in found.items if not bad & {os.path.relpath(p, found.root) for p in i.files}]

@@ -1,7 +1,8 @@
 """Clear frames by patient and real pairs by scene: what `veil` is trained on.
 
 Layout: `clean/<source>_<patient>_....jpg` and `pairs/pairs.csv`, which names the smoky and the
-clear picture of each pair, their scene and how well they agree.
+clear picture of each pair, their scene and how well they agree; `smoky/` as `clean/`, unpaired,
+where only the names with `_smoke_` are known to show smoke.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.datasets.item import Found, Item, child, pictures
+from trainer.datasets.item import Found, Item, child, last_number, pictures
 
 # patients no model ever trains on; cholec80 and "unknown" cannot be told apart, so they train
 HELD_OUT_SHARE = 0.2
+ASIDE = ("6", "9", "15")  # scenes of pairs.csv that no recipe trains on
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +111,30 @@ class Scenes:
                     Item(
                         name=f"pairs/{pair.smoky.parent.name}/{pair.smoky.name}",
                         scene=f"scene{pair.scene}",
+                        split="test" if pair.scene in ASIDE else "train",
                         degraded=pair.smoky,
                         clear=pair.clear,
                         kind="smoke",
+                        position=last_number(pair.smoky.stem),
                     )
                 )
         smoky = (root / "pairs").glob("scene*/smoky_*.jpg")
         unlisted = len(set(smoky) - listed)
         if unlisted:
             found.notes.append(f"{unlisted} smoky pictures are not in pairs.csv")
-        if pictures(root / "smoky"):
-            found.notes.append(f"smoky/: {len(pictures(root / 'smoky'))} pictures without a pair")
+        alone = pictures(root / "smoky")
+        labelled = [p for p in alone if "_smoke_" in p.name]
+        if len(labelled) < len(alone):
+            found.notes.append(f"smoky/: {len(alone) - len(labelled)} pictures of no known kind")
+        for path in labelled:
+            frame = ClearFrame(path, patient_of(path.name))
+            found.items.append(
+                Item(
+                    name=f"smoky/{path.name}",
+                    scene=frame.patient,
+                    split="test" if frame.held_out else "train",
+                    degraded=path,
+                    kind="smoke",
+                )
+            )
         return found

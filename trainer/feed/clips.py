@@ -1,88 +1,79 @@
-"""Clips with the clear frame from before the smoke: what SelfSVD trains on.
-
-Layouts: LSVD's (a folder a clip; files in the order of their numbers, the first one is the PS
-frame), and the scenes of `pairs/pairs.csv` (runs of consecutive smoky frames, a clear one each).
-"""
+"""Clips with the clear frame from before the smoke (the PS frame): what SelfSVD trains on."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from trainer import dataset
 from trainer.align import reference_mask
+from trainer.datasets import Item
 from trainer.feed.crops import Window, at_least, tensor
-from trainer.feed.pairs import ASIDE, PICTURES
+from trainer.feed.data import Data
 from trainer.fit.task import Batch
 from trainer.pixels import Pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """clear: the PS frame; frames: degraded ones in order."""
+    """clear: the PS frame; frames: degraded ones in order; masks: one for each, where the data set
+    has it, white where the PS frame must not be used."""
 
     group: str
     clear: Path
     frames: tuple[Path, ...]
+    masks: tuple[Path | None, ...]
 
 
-def _number(path: Path) -> int:
-    digits = re.findall(r"\d+", path.stem)
-    if not digits:
-        raise ValueError(f"{path} has no number in its name: the order of its clip is unknown")
-    return int(digits[-1])
-
-
-def clips(root: Path, length: int) -> tuple[list[Clip], list[Clip]]:
-    """Clips of at least `length` frames to train on, and what to keep aside (scenes of pairs.csv
-    only). Raises ValueError where there are none."""
-    if (root / "pairs" / "pairs.csv").is_file():
-        every = _scenes(root, length)
-        train = [c for c in every if c.group not in ASIDE]
-        aside = [c for c in every if c.group in ASIDE]
-    else:
-        train, aside = [], []
-        for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-            files = sorted(
-                (f for f in folder.iterdir() if f.suffix.lower() in PICTURES), key=_number
-            )
-            if len(files) > length:
-                train.append(Clip(folder.name, files[0], tuple(files[1:])))
+def clips(data: Data, length: int) -> tuple[list[Clip], list[Clip]]:
+    """Clips of at least `length` frames to train on, and what to keep aside. Raises ValueError
+    where there are none."""
+    train, aside = (_runs(items, length) for items in data.halves("clips"))
     if not train:
-        raise ValueError(f"{root} holds no clip of a clear frame and {length} frames after it")
+        raise ValueError(f"{data.root} holds no clip of a clear frame and {length} frames after it")
     return train, aside
 
 
-def _scenes(root: Path, length: int) -> list[Clip]:
-    """Runs of frames one after another with the same clear frame."""
+def _runs(items: Sequence[Item], length: int) -> list[Clip]:
+    """Frames one after another, with the same clear frame."""
+    scenes: dict[str, list[Item]] = {}
+    for item in items:
+        scenes.setdefault(item.scene, []).append(item)
     out: list[Clip] = []
-    run: list[dataset.Pair] = []
-    ordered = sorted(dataset.pairs(root), key=lambda p: (int(p.scene), _number(p.smoky)))
-    for pair in [*ordered, None]:
-        follows = (
-            pair is not None
-            and bool(run)
-            and (pair.scene, pair.clear) == (run[-1].scene, run[-1].clear)
-            and _number(pair.smoky) == _number(run[-1].smoky) + 1
-        )
-        if not follows:
-            if len(run) >= length:
-                out.append(Clip(run[0].scene, run[0].clear, tuple(p.smoky for p in run)))
-            run = []
-        if pair is not None:
-            run.append(pair)
+    for scene, frames in scenes.items():
+        run: list[Item] = []
+        for item in sorted(frames, key=_position):
+            if run and (item.clear, _position(item)) != (run[-1].clear, _position(run[-1]) + 1):
+                out += _clip(scene, run, length)
+                run = []
+            run.append(item)
+        out += _clip(scene, run, length)
     return out
+
+
+def _position(item: Item) -> int:
+    assert item.position is not None
+    return item.position
+
+
+def _clip(scene: str, run: Sequence[Item], length: int) -> list[Clip]:
+    """One, or none where the run is too short."""
+    frames = tuple(i.degraded for i in run if i.degraded is not None)
+    clear = run[0].clear
+    assert clear is not None
+    return [Clip(scene, clear, frames, tuple(i.mask for i in run))] * (len(run) >= length)
 
 
 class Clips:
     """input: t 3 h w; reference: 3 h w (the PS frame); mask: t 1 h/4 w/4, 255 where the reference
-    must not be used. uint8. One mask a clip window, as in the paper; from its middle frame."""
+    must not be used. uint8. One mask a clip window, as in the paper: its middle frame's, the data
+    set's own where it has one."""
 
     def __init__(self, found: Sequence[Clip], size: int, length: int = 5) -> None:
         if size % 4:
@@ -98,8 +89,12 @@ class Clips:
     def _read(self, path: Path) -> Pixels:
         return at_least(dataset.load(path), (self._size, self._size))
 
-    def _compare(self, clear: Path, frame: Path) -> Pixels:
+    def _compare(self, clear: Path, frame: Path, mask: Path | None) -> Pixels:
         degraded = self._load(frame)
+        if mask is not None:
+            size = (degraded.shape[1] // 4, degraded.shape[0] // 4)
+            own = cv2.resize(dataset.load(mask)[..., 0], size, interpolation=cv2.INTER_NEAREST)
+            return np.where(own > 127, 255, 0).astype(np.uint8)
         return (255 * reference_mask(_like(self._load(clear), degraded), degraded)).astype(np.uint8)
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
@@ -108,7 +103,8 @@ class Clips:
         paths = clip.frames[first : first + self._length]
         frames = [self._load(p) for p in paths]
         h, w = frames[0].shape[:2]
-        mask = self._mask(clip.clear, paths[len(paths) // 2])
+        middle = first + self._length // 2
+        mask = self._mask(clip.clear, clip.frames[middle], clip.masks[middle])
         side = self._size // 4
         # whole cells of the mask: the window begins at a multiple of 4
         y, x = (int(rng.integers(0, n // 4 - side + 1)) for n in (h, w))

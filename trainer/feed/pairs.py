@@ -1,13 +1,7 @@
-"""Pairs of a degraded and a clear picture: where they are, which are kept aside, held in memory.
-
-Two layouts are read here: `input/` beside `gt/` with equal file names (also under `train/`, with
-what is kept aside in `test/` or `val/`), and `pairs/pairs.csv` (see trainer/dataset.py).
-"""
+"""Pairs of a degraded and a clear picture, decoded once and held in memory."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,11 +12,10 @@ import numpy as np
 
 from trainer import dataset
 from trainer.align import Flow, align
+from trainer.datasets import Item
+from trainer.feed.data import Data
 from trainer.pixels import Pixels, grey_levels
 
-ASIDE = ("6", "9", "15")  # scenes of pairs.csv that are never trained on
-ASIDE_SHARE = 0.15  # of the groups, where a folder does not say itself what to keep aside
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 BUDGET_MIB = 4096  # decoded pictures held in memory; the rest is decoded each time
 UNSURE = 77  # weight, of 255, where the flow is a guess: dense smoke lies there and must teach too
 
@@ -53,36 +46,15 @@ class Pairs(Protocol):
     def views(self, index: int) -> Views: ...
 
 
-def shots(root: Path) -> tuple[list[Shot], list[Shot]]:
-    """What to train on, and what to keep aside. Raises ValueError for a folder of neither layout,
-    FileNotFoundError where a picture has no partner."""
-    if (root / "pairs" / "pairs.csv").is_file():
-        every = [Shot(p.scene, p.smoky, p.clear) for p in dataset.pairs(root)]
-        return [s for s in every if s.group not in ASIDE], [s for s in every if s.group in ASIDE]
-    inner = root / "train" if (root / "train" / "input").is_dir() else root
-    if not (inner / "input").is_dir() or not (inner / "gt").is_dir():
-        raise ValueError(f"{root} holds neither input/ and gt/ nor pairs/pairs.csv")
-    train = _folder(inner)
-    for name in ("val", "test"):
-        if (root / name / "input").is_dir():
-            return train, _folder(root / name)
-    aside = [s for s in train if _kept_aside(s.group)]
-    return [s for s in train if not _kept_aside(s.group)], aside
+def shots(data: Data) -> tuple[list[Shot], list[Shot]]:
+    """What to train on, and what to keep aside. Raises ValueError where there is no pair."""
+    train, aside = data.halves("pairs")
+    return [_shot(i) for i in train], [_shot(i) for i in aside]
 
 
-def _folder(root: Path) -> list[Shot]:
-    found = []
-    for path in sorted(p for p in (root / "input").iterdir() if p.suffix.lower() in PICTURES):
-        partner = root / "gt" / path.name
-        if not partner.is_file():
-            raise FileNotFoundError(f"{path} has no partner {partner}")
-        found.append(Shot(re.sub(r"[_-]?\d+$", "", path.stem) or path.stem, path, partner))
-    return found
-
-
-def _kept_aside(group: str) -> bool:
-    """By a hash of the name, so that it never moves."""
-    return hashlib.sha256(group.encode()).digest()[0] < 256 * ASIDE_SHARE
+def _shot(item: Item) -> Shot:
+    assert item.degraded is not None and item.clear is not None
+    return Shot(item.scene, item.degraded, item.clear)
 
 
 class Kept:

@@ -1,8 +1,5 @@
-"""Degraded and clear pictures that belong to no pair: what unpaired recipes train on.
-
-Layouts: `hazy/` and `clear/`, in the folder or in one folder a case (Desmoke-LAP); `input/` and
-`gt/`, whose pairing is then ignored; `smoky/` and `clean/`.
-"""
+"""Degraded and clear pictures that belong to no pair, or whose pairing is ignored: what unpaired
+recipes train on."""
 
 from __future__ import annotations
 
@@ -14,27 +11,19 @@ import numpy as np
 
 from trainer import dataset
 from trainer.feed.crops import Window, at_least, tensor
-from trainer.feed.pairs import PICTURES
+from trainer.feed.data import Data
 from trainer.fit.task import Batch
 from trainer.pixels import Pixels
 
-NAMES = (("hazy", "clear"), ("input", "gt"), ("smoky", "clean"))
 
-
-def pools(root: Path) -> tuple[list[Path], list[Path]]:
-    """Degraded pictures, clear pictures. Raises ValueError where one of them is missing."""
-
-    def pictures(name: str) -> list[Path]:
-        folders = [root / name, *sorted(root.glob(f"*/{name}"))]
-        return sorted(
-            f for d in folders if d.is_dir() for f in d.iterdir() if f.suffix.lower() in PICTURES
-        )
-
-    for degraded, clear in NAMES:
-        found = pictures(degraded), pictures(clear)
-        if all(found):
-            return found
-    raise ValueError(f"{root} holds neither of {', '.join('/ and '.join(n) + '/' for n in NAMES)}")
+def pools(data: Data) -> tuple[list[Path], list[Path]]:
+    """Degraded pictures, clear pictures, by name. Raises ValueError where either is missing."""
+    train, _ = data.halves("pools")
+    degraded = sorted({i.degraded for i in train if i.degraded is not None})
+    clear = sorted({i.clear for i in train if i.clear is not None})
+    if not degraded or not clear:
+        raise ValueError(f"{data.root} holds no {'clear' if degraded else 'degraded'} picture")
+    return degraded, clear
 
 
 class Pools:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ import models
 from models.veil import MAP_INPUT, Maps, Veil, repair
 from models.weights import read
 from trainer.feed.crops import tensor, unit
+from trainer.feed.data import Data, Need
 from trainer.feed.pairs import Kept, Pairs, shots
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam, Batch, Cost, Turn
@@ -135,6 +136,8 @@ class Distill:
     start: str | None = None
     share: float = 0.6
 
+    needs: ClassVar[Need] = "pairs"
+
     def build(self) -> DistillTask:
         """Raises ValueError without a teacher's weights: fresh ones would teach noise."""
         if self.teacher is None:
@@ -144,9 +147,9 @@ class Distill:
             student.load_state_dict(read(self.start))
         return DistillTask(student, models.load(self.teacher), self.optimiser, share=self.share)
 
-    def source(self, root: Path) -> Frames:
-        return Frames(Kept(shots(root)[0]))
+    def source(self, data: Data) -> Frames:
+        return Frames(Kept(shots(data)[0]))
 
-    def judge(self, root: Path) -> Judge | None:
-        _, aside = shots(root)
+    def judge(self, data: Data) -> Judge | None:
+        _, aside = shots(data)
         return PairJudge(Kept(aside), side=1024, run=repaired) if aside else None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
 
 import models
 from trainer.feed.crops import Crops
+from trainer.feed.data import Data, Need, read
 from trainer.feed.pairs import Kept, shots
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam
@@ -35,6 +37,8 @@ class Finetune:
     guard: str | None = None
     bounds: Bounds = Bounds()
 
+    needs: ClassVar[Need] = "pairs"
+
     def build(self) -> RestoreTask:
         """Raises ValueError without a net to start from."""
         return RestoreTask(
@@ -50,20 +54,20 @@ class Finetune:
             raise ValueError("fine-tuning starts from a trained net: name it with --start")
         return models.load(self.start)
 
-    def source(self, root: Path) -> Crops:
-        train, _ = shots(root)
+    def source(self, data: Data) -> Crops:
+        train, _ = shots(data)
         return Crops(Kept(train, aligned=self.alignment == "input"), (self.size, self.size))
 
-    def judge(self, root: Path) -> Judge | None:
+    def judge(self, data: Data) -> Judge | None:
         """None: what is kept aside is for the gate alone; picking the best step by it would use
         it up."""
         return None
 
-    def gate(self, net: nn.Module, root: Path) -> Verdict:
+    def gate(self, net: nn.Module, data: Data) -> Verdict:
         """Whether the tuned net may replace the one it started from. Raises ValueError where the
         data folder keeps nothing aside to look at."""
-        own = _exams(root)
-        guard = _exams(Path(self.guard)) if self.guard else []
+        own = _exams(data)
+        guard = _exams(read(Path(self.guard))) if self.guard else []
         clear = [e.truth for e in own]
         return examine(
             self._before().to(next(net.parameters()).device),
@@ -75,9 +79,9 @@ class Finetune:
         )
 
 
-def _exams(root: Path) -> list[Exam]:
-    """The middles of pairs that a folder keeps aside, evenly chosen."""
-    _, aside = shots(root)
+def _exams(data: Data) -> list[Exam]:
+    """The middles of pairs that a data set keeps aside, evenly chosen."""
+    _, aside = shots(data)
     if not aside:
         return []
     chosen = np.linspace(0, len(aside) - 1, min(EXAMS, len(aside))).round().astype(int)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from trainer.feed.data import Data, Need
 from trainer.fit.loop import Judge
 from trainer.fit.plan import Plan
 from trainer.fit.stream import Source
@@ -13,17 +13,19 @@ from trainer.fit.task import Task
 
 
 class Job(Protocol):
-    """Frozen, and told in full in every checkpoint."""
+    """Frozen, and told in full in every checkpoint. needs: what a data set must offer."""
+
+    needs: ClassVar[Need]
 
     def build(self) -> Task:
         """Fresh nets, or those that the job begins with."""
         ...
 
-    def source(self, root: Path) -> Source:
-        """What there is to train on in a data folder."""
+    def source(self, data: Data) -> Source:
+        """What there is to train on."""
         ...
 
-    def judge(self, root: Path) -> Judge | None:
+    def judge(self, data: Data) -> Judge | None:
         """The judge of what is kept aside; None where nothing is."""
         ...
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ import models
 from models.layers.flow import Flow, inside, warp
 from trainer.align import StructureFlow, masked_l1
 from trainer.feed.crops import Crops, unit
+from trainer.feed.data import Data, Need
 from trainer.feed.mixed import Mixed, truthful
 from trainer.feed.pairs import Kept, shots
 from trainer.fit.loop import Judge
@@ -97,6 +97,8 @@ class Restore:
     whole: float = 0.0
     start: str | None = None
 
+    needs: ClassVar[Need] = "pairs"
+
     def build(self) -> RestoreTask:
         return RestoreTask(
             models.load(self.start or self.net),
@@ -105,12 +107,12 @@ class Restore:
             ssim=self.ssim,
         )
 
-    def source(self, root: Path) -> Mixed:
-        train, _ = shots(root)
+    def source(self, data: Data) -> Mixed:
+        train, _ = shots(data)
         kept = Kept(train, aligned=self.alignment == "input")
-        clear = truthful(root) if self.synthetic else []
+        clear = truthful(data.root) if self.synthetic else []
         return Mixed(Crops(kept, (self.size, self.size), self.whole), clear, self.synthetic)
 
-    def judge(self, root: Path) -> Judge | None:
-        _, aside = shots(root)
+    def judge(self, data: Data) -> Judge | None:
+        _, aside = shots(data)
         return PairJudge(Kept(aside)) if aside else None

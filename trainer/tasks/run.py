@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
+from trainer.datasets.cache import PictureDamaged
+from trainer.feed.data import Data, Need
 from trainer.fit.checkpoint import BEST, LAST, STATE, save_weights
 from trainer.fit.launch import launch
 from trainer.fit.loop import fit
@@ -18,8 +21,14 @@ from trainer.fit.progress import Shown
 from trainer.fit.rehearsal import rehearse
 from trainer.tasks.finetune import Finetune
 from trainer.tasks.job import Recipe
+from trainer.tasks.recipes import NETS, RECIPES
 
 VERDICT = "gate.json"
+WORDS: Mapping[Need, str] = {
+    "pairs": "pairs",
+    "clips": "clips with a clear frame",
+    "pools": "degraded and clear pictures",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,21 +81,42 @@ def changed(recipe: Recipe, settings: Settings) -> Recipe:
 
 
 def run(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool, dry: bool, console: Console
+    recipe: Recipe, data: Data, out: Path, *, resume: bool, dry: bool, console: Console
 ) -> Path | None:
     """Trains; returns the checkpoint to use; None after a dry run, and in processes that write
     nothing.
 
-    Raises FileExistsError where a run is there and `resume` is not asked for; Harmful where the
-    gate does not open; what Job.build, Job.source and fit raise.
+    Raises ValueError where the data set is of no use to the recipe; PictureDamaged; FileExistsError
+    where a run is there and `resume` is not asked for; Harmful where the gate does not open; what
+    Job.build, Job.source and fit raise.
     """
+    if recipe.job.needs not in data.offers:
+        raise ValueError(unfit(recipe, data))
+    try:
+        return _run(recipe, data, out, resume=resume, dry=dry, console=console)
+    except PictureDamaged as error:
+        # from a loading process it comes with that process's traceback
+        last = str(error).strip().splitlines()[-1].removeprefix(f"{_name(PictureDamaged)}: ")
+        raise PictureDamaged(
+            f"{last}: surgiclear dataset check {data.root} --json check.json finds all such, "
+            "--without check.json leaves them out"
+        ) from error
+
+
+def _run(
+    recipe: Recipe, data: Data, out: Path, *, resume: bool, dry: bool, console: Console
+) -> Path | None:
     folder = out / recipe.name
     if not dry and (folder / STATE).exists() and not resume:
         raise FileExistsError(f"{folder} holds a run: use --resume, or another --out")
     about = told(recipe)
+    if data.kinds:
+        about["kinds"] = list(data.kinds)  # a run of other kinds is another run
     fabric = launch(recipe.plan.precision)
     fabric.seed_everything(recipe.plan.seed, verbose=False)  # fresh weights
     task = recipe.job.build()
+    if fabric.is_global_zero:
+        console.print("\n".join(data.lines(recipe.job.needs)), highlight=False, soft_wrap=True)
     source = recipe.job.source(data)
     if dry:
         found = rehearse(task, source, recipe.plan, fabric=fabric, recipe=about)
@@ -108,8 +138,27 @@ def run(
     return best if best.exists() else folder / LAST
 
 
+def unfit(recipe: Recipe, data: Data) -> str:
+    """Why a data set is of no use to a recipe, and what is of use."""
+    fitting = (name for name, make in RECIPES.items() if make().job.needs in data.offers)
+    nets = re.compile(f"-({'|'.join(NETS)})$")
+    names = ", ".join(dict.fromkeys(nets.sub("-NET", name) for name in fitting))
+    if not names:
+        names = "none"
+        if any(i.video for i in data.items):
+            names = "none; surgiclear curate makes pairs of video"
+    return (
+        f"{data.root} is {data.found.dataset}, which holds no {WORDS[recipe.job.needs]} for "
+        f"{recipe.name}. Recipes that fit it: {names}"
+    )
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def let_through(
-    job: Finetune, net: Any, data: Path, folder: Path, about: Mapping[str, Any]
+    job: Finetune, net: Any, data: Data, folder: Path, about: Mapping[str, Any]
 ) -> None:
     """Examines the tuned net; writes gate.json in any case and best.safetensors only when it
     passed. Raises Harmful."""

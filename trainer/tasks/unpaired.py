@@ -11,7 +11,7 @@ own weights of its two losses are not known to us, both count 1 here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import models
 from trainer.feed.crops import unit
+from trainer.feed.data import Data, Need
 from trainer.feed.pools import Pools, pools
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam, Batch, Cost, Turn
@@ -103,6 +104,8 @@ class Unpaired:
     grey: float = 1.0
     dark: float = 1.0
 
+    needs: ClassVar[Need] = "pools"
+
     def build(self) -> UnpairedTask:
         clearer = Generator() if self.net is None else models.load(self.net)
         critics = (Critic(), Critic())
@@ -110,9 +113,9 @@ class Unpaired:
             clearer, Generator(), critics, self.optimiser, grey=self.grey, dark=self.dark
         )
 
-    def source(self, root: Path) -> Pools:
-        return Pools(*pools(root), self.size)
+    def source(self, data: Data) -> Pools:
+        return Pools(*pools(data), self.size)
 
-    def judge(self, root: Path) -> Judge | None:
+    def judge(self, data: Data) -> Judge | None:
         """None: there is no truth."""
         return None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from engines.restorer import Kind
+from trainer.dataset import recognise
+from trainer.datasets.scenes import Scenes
+from trainer.feed.data import read
 from trainer.recipes import RECIPES as VEIL
 from trainer.tasks.recipes import RECIPES
 from trainer.tasks.run import Settings, changed, run
@@ -22,20 +26,31 @@ def table() -> Iterator[tuple[str, str]]:
 
 
 def train(
-    name: str, data: Path, out: Path, *, resume: bool, dry: bool, settings: Settings
-) -> Path | None:
-    """Trains one recipe by name. Raises ValueError for an unknown one, or for a setting that it
-    has no use for."""
+    name: str, data: Path, out: Path, *, resume: bool, dry: bool, settings: Settings,
+    kinds: Sequence[Kind] = (), without: Path | None = None,
+) -> Path | None:  # fmt: skip
+    """Trains one recipe by name. kinds, without: as trainer/feed/data.py's `read` has them. Raises
+    ValueError for an unknown recipe, and for a setting or a data set that it has no use for."""
     if name in VEIL:
-        if dry or settings != Settings():
+        if dry or kinds or without or settings != Settings():
             raise ValueError(f"{name} takes only --data, --out and --resume")
+        found = recognise(data)
+        if found.dataset != Scenes.name:
+            raise ValueError(f"{data} is {found.dataset}, and {name} trains on {Scenes.about}")
         from trainer.run import run as run_veil
 
         return run_veil(VEIL[name](), data, out, resume=resume, say=typer.echo)
     if name not in RECIPES:
         raise ValueError(f"no recipe is named {name!r}: see surgiclear recipes")
     recipe = changed(RECIPES[name](), settings)
-    return run(recipe, data, out, resume=resume, dry=dry, console=Console(stderr=True))
+    return run(
+        recipe,
+        read(data, kinds=kinds, without=without),
+        out,
+        resume=resume,
+        dry=dry,
+        console=Console(stderr=True),
+    )
 
 
 def bench_train(
@@ -48,7 +63,7 @@ def bench_train(
     from trainer.fit.launch import launch
 
     rates = compare(
-        lambda: models.load(net), shots(data)[0], launch("bf16-mixed"),
+        lambda: models.load(net), shots(read(data))[0], launch("bf16-mixed"),
         side=crop, batch=batch, rounds=rounds, steps=steps, workers=workers,
     )  # fmt: skip
     return "\n".join(rates.lines())

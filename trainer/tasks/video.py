@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from models.weights import read
 from trainer.align import StructureFlow, masked_l1
 from trainer.feed.clips import Clips, clips
 from trainer.feed.crops import unit
+from trainer.feed.data import Data, Need
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam, Batch, Cost, Turn
 from trainer.tasks.critic import Critic, convinced, discerning
@@ -105,6 +106,8 @@ class Video:
     star: bool = False
     start: str | None = None
 
+    needs: ClassVar[Need] = "clips"
+
     def build(self) -> VideoTask:
         """Raises ValueError where SelfSVD* has nothing to start from."""
         if self.star and self.start is None:
@@ -114,10 +117,10 @@ class Video:
             load_official(net, read(self.start))
         return VideoTask(net, Critic(), maker=self.maker, judge=self.critic, star=self.star)
 
-    def source(self, root: Path) -> Clips:
-        return Clips(clips(root, self.length)[0], self.size, self.length)
+    def source(self, data: Data) -> Clips:
+        return Clips(clips(data, self.length)[0], self.size, self.length)
 
-    def judge(self, root: Path) -> Judge | None:
+    def judge(self, data: Data) -> Judge | None:
         """None: a PS frame is both guide and truth, so no figure on it means anything (METHODS of
         the paper's own evaluation); judge by `surgiclear bench quality`."""
         return None

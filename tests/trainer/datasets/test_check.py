@@ -53,7 +53,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     assert report.items == ()
     saved = tmp_path / "check.json"
     saved.write_text(report.as_json())
-    assert without(report.found.items, saved) == []
+    assert without(report.found, saved) == []
     assert len(json.loads(saved.read_text())["problems"]) == 3
     names = dataset.check(tmp_path, decode=False)
     assert names.sound and not names.decoded and "names alone" in names.lines()[-1]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from training import data, scene, veiled, write
 
+from trainer.feed.data import read
 from trainer.feed.pairs import UNSURE, Kept, Shot, shots
 
 
@@ -17,7 +18,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_a_folder_keeps_aside_is_not_trained_on(root: Path) -> None:
-    train, aside = shots(root / "pairs")
+    train, aside = shots(read(root / "pairs"))
     assert len(train) == len(aside) == 6
     assert all(
         "train" in str(s.degraded) and "test" in str(a.clear)
@@ -31,7 +32,7 @@ def test_a_flat_folder_keeps_whole_groups_aside(tmp_path: Path) -> None:
         for frame in range(2):
             for part in ("input", "gt"):
                 write(tmp_path / part / f"video{n}_{frame}.png", scene(n, 16, 16))
-    train, aside = shots(tmp_path)
+    train, aside = shots(read(tmp_path))
     assert train and aside and len(train) + len(aside) == 80
     assert not {s.group for s in train} & {s.group for s in aside}
 
@@ -41,27 +42,29 @@ def test_scenes_of_pairs_csv(tmp_path: Path) -> None:
     for number in (1, 6, 9):
         folder = f"scene{number:02d}"
         rows.append(f"{number},{folder}/smoky_1.jpg,{folder}/clear_0.jpg,0.9")
-    (tmp_path / "pairs").mkdir()
+        write(tmp_path / "pairs" / folder / "smoky_1.jpg", scene(1, 16, 16))
+        write(tmp_path / "pairs" / folder / "clear_0.jpg", scene(2, 16, 16))
     (tmp_path / "pairs" / "pairs.csv").write_text("\n".join(rows) + "\n")
-    train, aside = shots(tmp_path)
-    assert [s.group for s in train] == ["1"] and [s.group for s in aside] == ["6", "9"]
+    train, aside = shots(read(tmp_path))
+    groups = [s.group for s in train], [s.group for s in aside]
+    assert groups == (["scene1"], ["scene6", "scene9"])
 
 
-def test_a_picture_without_a_partner_and_a_folder_without_pairs_are_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="neither"):
-        shots(tmp_path)
+def test_a_picture_without_a_partner_is_left_out_and_said(tmp_path: Path) -> None:
     write(tmp_path / "input" / "a.png", scene(1))
-    (tmp_path / "gt").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"a\.png has no partner"):
-        shots(tmp_path)
+    write(tmp_path / "input" / "b.png", scene(2))
+    write(tmp_path / "gt" / "b.png", scene(3))
+    found = read(tmp_path)
+    assert [s.degraded.name for half in shots(found) for s in half] == ["b.png"]
+    assert "a.png: has no picture of its name in gt/" in found.lines("pairs")[-1]
 
 
 def test_pictures_beyond_the_budget_are_decoded_when_wanted(root: Path) -> None:
-    train, _ = shots(root / "pairs")
-    held, read = Kept(train), Kept(train, budget_mib=0)
-    assert len(held._held) == 6 and not read._held
+    train, _ = shots(read(root / "pairs"))
+    held, fresh = Kept(train), Kept(train, budget_mib=0)
+    assert len(held._held) == 6 and not fresh._held
     for n in range(6):
-        for a, b in zip(held.views(n), read.views(n), strict=True):
+        for a, b in zip(held.views(n), fresh.views(n), strict=True):
             assert np.array_equal(a, b)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from training import Noisy, data
 
+from trainer.feed.data import read
 from trainer.feed.pairs import shots
 from trainer.fit.bench import Rates, compare
 from trainer.fit.launch import launch
@@ -15,7 +16,7 @@ from trainer.fit.launch import launch
 
 def test_both_ways_are_timed(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    train, _ = shots(data(tmp_path / "data") / "pairs")
+    train, _ = shots(read(data(tmp_path / "data") / "pairs"))
     rates = compare(
         lambda: Noisy(0.0),
         train,

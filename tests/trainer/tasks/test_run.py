@@ -14,6 +14,7 @@ from torch import nn
 from training import FAST, Noisy, data
 
 import models
+from trainer.feed.data import Data, read
 from trainer.fit.checkpoint import BEST, LAST, STATE, read_about
 from trainer.tasks.finetune import Finetune
 from trainer.tasks.gate import Bounds
@@ -24,8 +25,8 @@ from trainer.tasks.run import VERDICT, Harmful, Settings, changed, run
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return data(tmp_path_factory.mktemp("run") / "data") / "pairs"
+def root(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return read(data(tmp_path_factory.mktemp("run") / "data") / "pairs")
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def told() -> tuple[Console, StringIO]:
     return Console(file=out, width=200), out
 
 
-def test_a_run_says_how_it_goes_and_leaves_the_best(root: Path, tmp_path: Path) -> None:
+def test_a_run_says_how_it_goes_and_leaves_the_best(root: Data, tmp_path: Path) -> None:
     console, out = told()
     best = run(small(), root, tmp_path, resume=False, dry=False, console=console)
     assert best == tmp_path / "surgclean-focalnet" / BEST
@@ -63,7 +64,7 @@ def test_a_run_says_how_it_goes_and_leaves_the_best(root: Path, tmp_path: Path) 
     assert about["recipe"]["job"]["net"] == "focalnet" and about["figures"]["psnr"] > 5
 
 
-def test_a_run_is_not_overwritten_but_goes_on(root: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_overwritten_but_goes_on(root: Data, tmp_path: Path) -> None:
     console, _ = told()
     run(small(), root, tmp_path, resume=False, dry=False, console=console)
     with pytest.raises(FileExistsError, match="--resume"):
@@ -73,7 +74,7 @@ def test_a_run_is_not_overwritten_but_goes_on(root: Path, tmp_path: Path) -> Non
     assert read_about(tmp_path / "surgclean-focalnet" / LAST)["step"] == 6
 
 
-def test_a_dry_run_tells_and_writes_nothing(root: Path, tmp_path: Path) -> None:
+def test_a_dry_run_tells_and_writes_nothing(root: Data, tmp_path: Path) -> None:
     console, out = told()
     assert run(small(), root, tmp_path / "o", resume=False, dry=True, console=console) is None
     assert not (tmp_path / "o").exists()
@@ -93,7 +94,7 @@ def test_settings_change_what_they_name_and_no_more() -> None:
         changed(base, Settings(teacher="x"))
 
 
-def tuned(root: Path, tmp_path: Path, bounds: Bounds, **plan: int) -> Path | None:
+def tuned(root: Data, tmp_path: Path, bounds: Bounds, **plan: int) -> Path | None:
     from safetensors.torch import save_file
 
     torch.manual_seed(2)
@@ -105,14 +106,14 @@ def tuned(root: Path, tmp_path: Path, bounds: Bounds, **plan: int) -> Path | Non
     return run(small(job, **plan), root, tmp_path, resume=False, dry=False, console=told()[0])
 
 
-def test_a_tuned_net_that_gains_is_let_through(root: Path, tmp_path: Path) -> None:
+def test_a_tuned_net_that_gains_is_let_through(root: Data, tmp_path: Path) -> None:
     best = tuned(root, tmp_path, Bounds(gain=0.01, group_loss=9, clear_loss=99))
     assert best is not None and best.name == BEST
     verdict = json.loads((best.parent / VERDICT).read_text())
     assert read_about(best)["gate"] == verdict and all(c["passed"] for c in verdict)
 
 
-def test_a_tuned_net_that_harms_is_not(root: Path, tmp_path: Path) -> None:
+def test_a_tuned_net_that_harms_is_not(root: Data, tmp_path: Path) -> None:
     with pytest.raises(Harmful, match=r"FAILED.*gain") as caught:
         tuned(root, tmp_path, Bounds(gain=60, clear_loss=99))
     assert "best.safetensors" in str(caught.value)
