@@ -103,11 +103,11 @@ def small_box(net: str) -> Recipe:
     """`modern` for a machine without a GPU: short, small crops and batch."""
     base = modern(net)
     assert isinstance(base.job, Restore)
-    steps = 3000
+    steps = 2200
     return replace(
         base,
         name=f"small-{net}",
-        about=f"{net}: as modern, for two CPU cores: crops of 160, batch 4, 3,000 steps",
+        about=f"{net}: as modern, for two CPU cores: crops of 160, batch 4, 2,200 steps",
         job=replace(base.job, size=160, whole=0.5),
         plan=replace(
             base.plan,
