@@ -85,6 +85,34 @@ def see_through_smoke(root: Path) -> Path:
     return root
 
 
+def scenes(root: Path) -> Path:
+    """pairs.csv with one scene to train on and one kept aside, six frames each; two patients."""
+    rows = ["scene,smoky,clear,ncc"]
+    for number in (1, 6):
+        folder = f"scene{number:02d}"
+        picture(root / "pairs" / folder / "clear_000.jpg", 100 * number)
+        for n in range(1, 7):
+            picture(root / "pairs" / folder / f"smoky_{n:03d}.jpg", 100 * number + n)
+            rows.append(f"{number},{folder}/smoky_{n:03d}.jpg,{folder}/clear_000.jpg,0.9")
+    (root / "pairs" / "pairs.csv").write_text("\n".join(rows) + "\n")
+    for patient in (1, 2):
+        picture(root / "clean" / f"cam__P{patient}_clean_1.jpg", 900 + patient)
+    return root
+
+
+def pair_halves(root: Path) -> Path:
+    """Pairs under train/, val/ and test/."""
+    for n, half in enumerate(("train", "val", "test")):
+        _sides(root / half, ("a.png", "b.png"), 10 * n, ("input", "gt"))
+    return root
+
+
+def clip_folders(root: Path) -> Path:
+    for n in range(7):
+        picture(root / "clip 1" / f"frame{n}.png", n)
+    return root
+
+
 def pair_folders(root: Path) -> Path:
     _sides(root, ("a.png", "b.jpg"), 0, ("input", "gt"))
     return root

@@ -127,7 +127,16 @@ def recipes() -> None:
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A name that `surgiclear recipes` lists.")],
-    data: Data = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Any data set that `surgiclear dataset check` knows.")
+    ] = None,
+    kinds: Annotated[
+        str | None, typer.Option(help="Only these, as smoke,fog; where the data set tells them.")
+    ] = None,
+    without: Annotated[
+        Path | None,
+        typer.Option(metavar="JSON", help="Leave out what `dataset check --json` called wrong."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     dry_run: Annotated[
@@ -147,6 +156,7 @@ def train(
 ) -> None:
     """Train a recipe; checkpoints in OUT/RECIPE. On several processes: start it by torchrun."""
     with plainly():
+        from trainer.feed.data import kinds_of
         from trainer.tasks.run import Settings
         from trainer.tasks.verbs import train as run
 
@@ -154,7 +164,10 @@ def train(
             start=start, teacher=teacher, guard=guard, steps=steps, batch=batch,
             accumulate=accumulate, workers=workers, threads=threads, compile=compile_,
         )  # fmt: skip
-        done = run(recipe, _data(data), out, resume=resume, dry=dry_run, settings=settings)
+        done = run(
+            recipe, _data(data), out, resume=resume, dry=dry_run, settings=settings,
+            kinds=kinds_of(kinds), without=without,
+        )  # fmt: skip
     if done is not None:
         typer.echo(f"wrote {done}")
 

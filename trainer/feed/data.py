@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engines.restorer import Kind
+from engines.restorer import KINDS, Kind
 from trainer import dataset
 from trainer.datasets import Found, Item
 from trainer.datasets.reader import without as sound
@@ -100,6 +100,15 @@ def read(folder: Path, *, kinds: Sequence[Kind] = (), without: Path | None = Non
             told = f"only {', '.join(held)}" if held else "which does not say the kinds"
             raise ValueError(f"{folder} is {found.dataset}: no {' or '.join(kinds)}, {told}")
     return Data(found, tuple(items), tuple(kinds))
+
+
+def kinds_of(words: str | None) -> tuple[Kind, ...]:
+    """`smoke,fog` as kinds; none for None. Raises ValueError for anything else."""
+    wanted = [w.strip() for w in words.split(",")] if words is not None else []
+    unknown = [w for w in wanted if w not in KINDS]
+    if unknown:
+        raise ValueError(f"--kinds takes {', '.join(KINDS)}, not {unknown[0]!r}")
+    return tuple(k for k in KINDS if k in wanted)
 
 
 def _kept_aside(scene: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -140,9 +141,10 @@ def _run(
 
 def unfit(recipe: Recipe, data: Data) -> str:
     """Why a data set is of no use to a recipe, and what is of use."""
-    fitting = (name for name, make in RECIPES.items() if make().job.needs in data.offers)
-    nets = re.compile(f"-({'|'.join(NETS)})$")
-    names = ", ".join(dict.fromkeys(nets.sub("-NET", name) for name in fitting))
+    fitting = [name for name, make in RECIPES.items() if make().job.needs in data.offers]
+    families = {name: re.sub(f"-({'|'.join(NETS)})$", "-NET", name) for name in fitting}
+    sizes = Counter(families.values())
+    names = ", ".join(dict.fromkeys(f if sizes[f] > 1 else name for name, f in families.items()))
     if not names:
         names = "none"
         if any(i.video for i in data.items):
