@@ -120,8 +120,10 @@ class VeilRestorer:
     """Restores the pictures of one stream, in order. Not to be shared between streams.
 
     presence_offset: logits subtracted before the presence probability, from the bundle: they
-    put 0.5 where one per cent of held-out clear frames would be called degraded. share: how much
-    of the repair full strength is, from the bundle: the net's own estimate is a little too bold.
+    put 0.5 where under two per cent of clear frames would be called degraded.
+    presence_offset_beside: the same beside a reference, where the net tells more; None: no other.
+    share: how much of the repair full strength is, from the bundle: the net's own estimate is a
+    little too bold.
     """
 
     def __init__(
@@ -130,12 +132,14 @@ class VeilRestorer:
         *,
         name: str = "veil",
         presence_offset: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        presence_offset_beside: tuple[float, float, float] | None = None,
         share: float = 1.0,
     ) -> None:
         self._engine = engine
         self._name = name
         self._share = share
         self._offset = np.array(presence_offset, np.float32)
+        self._beside = np.array(presence_offset_beside or presence_offset, np.float32)
         self._no_reference = np.zeros((1, 3, *INPUT_SIZE), np.float32)
         self._unknown = np.zeros((1, 1, *INPUT_SIZE), np.float32)
         self._known = np.ones((1, 1, *INPUT_SIZE), np.float32)
@@ -214,7 +218,8 @@ class VeilRestorer:
         )
 
     def _detection(self, out: Mapping[str, NDArray[np.float32]]) -> Detection:
-        probability = 1 / (1 + np.exp(-(out["presence"][0] - self._offset)))
+        offset = self._offset if self._reference is None else self._beside
+        probability = 1 / (1 + np.exp(-(out["presence"][0] - offset)))
         coverage = out["coverage"][0]
         kinds = {
             kind: Degradation(
@@ -235,10 +240,12 @@ def from_bundle(bundle: Bundle) -> VeilRestorer:
     if manifest.architecture != "veil":
         raise FeedsWrong(f"{manifest.name} is a {manifest.architecture}, not a veil")
     smoke, fog, splash = manifest.numbers("presence_offset")
+    beside = manifest.numbers("presence_offset_beside") or (smoke, fog, splash)
     return VeilRestorer(
         onnxrt.load(bundle),
         name=manifest.name,
         presence_offset=(smoke, fog, splash),
+        presence_offset_beside=(beside[0], beside[1], beside[2]),
         share=next(iter(manifest.numbers("share")), 1.0),
     )
 

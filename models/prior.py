@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.presence import Finding
 from models.veil import MAP_STRIDE, Maps, Veil, coefficients, repair, to_yuv
 
 # chosen on the folds of the cross-validation together with synthetic smoke of other cameras
@@ -87,7 +88,7 @@ class Steadied(nn.Module):
     the brightness is that of the picture really shown.
     """
 
-    def __init__(self, net: Veil, prior: Brightness, share: float) -> None:
+    def __init__(self, net: Veil | Finding, prior: Brightness, share: float) -> None:
         super().__init__()
         self.net, self.prior, self.share = net, prior, share
 

@@ -38,7 +38,8 @@ class Maps(NamedTuple):
     """coefficients: b 5 h/4 w/4 (a, c, b_y, b_u, b_v); transmission, soiling: b 1 h/4 w/4 in
     0-1; withheld: b 1 h/4 w/4, the share of the repair that is not done where the lens is soiled
     or the picture saturated; veil: b 3 h/16 w/16 RGB; exposure: b 5 (g_y, g_c, o_y, o_u, o_v);
-    presence: b 3 logits (smoke, fog, splash); coverage: b 3 in 0-1; splash_type: b 4 logits."""
+    presence: b 3 logits (smoke, fog, splash); coverage: b 3 in 0-1; splash_type: b 4 logits;
+    pooled: b n, every layer summed up over the picture."""
 
     coefficients: Tensor
     transmission: Tensor
@@ -49,6 +50,7 @@ class Maps(NamedTuple):
     presence: Tensor
     coverage: Tensor
     splash_type: Tensor
+    pooled: Tensor
 
 
 def to_yuv(rgb: Tensor) -> Tensor:
@@ -167,17 +169,19 @@ class Veil(nn.Module):
         stats = _stats(image, reference, known)  # b 19
         pooled = torch.cat((x16.mean((2, 3)), x16.amax((2, 3)), stats), 1)
         context = self.context(pooled)  # b c16
-        x16 = self.mix(x16 + self.inject(context)[..., None, None])
-        x4 = self.dec4(self.dec8(x16, x8), x4)
-        depth, soil = self.local(x4).chunk(2, 1)  # b 1 h/4 w/4
+        mixed = self.mix(x16 + self.inject(context)[..., None, None])
+        y8 = self.dec8(mixed, x8)
+        y4 = self.dec4(y8, x4)
+        depth, soil = self.local(y4).chunk(2, 1)  # b 1 h/4 w/4
         transmission = torch.exp(-F.softplus(depth)).clamp_min(T_MIN)
         soiling = torch.sigmoid(soil)
         withheld = 1 - (1 - soiling) * (1 - saturation(image))
-        veil = torch.sigmoid(self.colour(x16) + 0.6)  # b 3 h/16 w/16
+        veil = torch.sigmoid(self.colour(mixed) + 0.6)  # b 3 h/16 w/16
         raw = torch.tanh(self.exposure(context))
         exposure = torch.cat((torch.exp(0.7 * raw[:, :2]), 0.25 * raw[:, 2:]), 1)
         areas = torch.cat((_areas(1 - transmission), _areas(soiling)), 1)  # b 6
         found = self.detect(torch.cat((context, areas), 1))
+        layers = [_pooled(x) for x in (x2, x4, x8, x16, mixed, y8, y4)]
         return Maps(
             coefficients=coefficients(transmission, withheld, veil, exposure),
             transmission=transmission,
@@ -188,6 +192,7 @@ class Veil(nn.Module):
             presence=found[:, :3],
             coverage=torch.sigmoid(found[:, 3:6]),
             splash_type=found[:, 6:],
+            pooled=torch.cat((*layers, context, areas, stats), 1),
         )
 
 
@@ -230,6 +235,13 @@ def _areas(hidden: Tensor) -> Tensor:
     """Mean, maximum and covered share of an opacity map: b 3."""
     covered = torch.sigmoid(30 * (hidden - 0.15))
     return torch.cat((hidden.mean((2, 3)), hidden.amax((2, 3)), covered.mean((2, 3))), 1)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """Mean, deviation and maximum of every channel: b 3c."""
+    mean = x.mean((2, 3))
+    variance = ((x - mean[..., None, None]) ** 2).mean((2, 3))
+    return torch.cat((mean, (variance + 1e-6).sqrt(), x.amax((2, 3))), 1)
 
 
 def _stats(image: Tensor, reference: Tensor, known: Tensor) -> Tensor:

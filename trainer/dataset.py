@@ -26,13 +26,14 @@ from trainer.datasets.scenes import (
 )
 
 __all__ = [
-    "CACHE_SIZE", "HELD_OUT_SHARE", "ClearFrame", "Pair", "Pixels", "Report", "check",
-    "clear_frames", "hazy", "load", "pairs", "patient_of", "recognise", "references", "resize",
-    "shared_data",
+    "CACHE_SIZE", "HAZY_LIMIT", "HELD_OUT_SHARE", "ClearFrame", "Pair", "Pixels", "Report",
+    "check", "clear_frames", "hazy", "load", "pairs", "patient_of", "recognise", "references",
+    "resize", "shared_data",
 ]  # fmt: skip
 
 Pixels = NDArray[np.uint8]
 CACHE_SIZE = (180, 320)  # h w; crops of it are resized to the net's input
+HAZY_LIMIT = 0.23  # clear frames over this dark channel are no ground truth for synthesis
 
 
 def shared_data() -> Path | None:

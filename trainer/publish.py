@@ -116,6 +116,7 @@ def publish_veil(
     *,
     version: str,
     presence_offset: Sequence[float],
+    presence_offset_beside: Sequence[float],
     card: str,
     command: str,
     training_data: str,
@@ -135,6 +136,7 @@ def publish_veil(
         "outputs": outputs,
         "parameters": {
             "presence_offset": [float(x) for x in presence_offset],
+            "presence_offset_beside": [float(x) for x in presence_offset_beside],
             "share": net.share,
             "t_min": T_MIN,
         },

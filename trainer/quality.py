@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.picture import Rgb
-from engines.restorer import KINDS, Restorer, level
+from engines.restorer import KINDS, Detection, Restorer, level
 from trainer import dataset
 from trainer.baselines import GlobalRegression, dark_channel_prior, global_match
 from trainer.degrade import Recipe, degrade
 from trainer.metrics import psnr, psnr_normalised, ssim
-from trainer.pixels import Image, grey_levels, unit
+from trainer.pixels import Image, Pixels, grey_levels, unit
 
 Say = Callable[[str], None]
 SYNTHETIC_SIZE = (270, 480)  # h w
@@ -122,6 +122,7 @@ class RealReport:
     referred: Table = field(default_factory=Table)
     levels: Table = field(default_factory=Table)
     auc: dict[str, float] = field(default_factory=dict)
+    auc_beside: dict[str, float] = field(default_factory=dict)  # beside another clear frame
 
 
 def real_pairs(
@@ -151,6 +152,7 @@ def real_pairs(
         regression = GlobalRegression([pair for s in names if s != scene for pair in small[s]])
         wrong = dataset.load(dataset.references(root, wrong_for[scene])[0])
         smoky_scores, clear_scores = [], []
+        smoky_beside, clear_beside = [], []
         for pair in (p for p in everything if p.scene == scene):
             smoky, clear = dataset.load(pair.smoky), dataset.load(pair.clear)
             image, truth = unit(smoky), unit(clear)
@@ -163,8 +165,7 @@ def real_pairs(
             }
             for method, picture in plain.items():
                 report.plain.add(method, f"scene {scene}", Score.of(picture, truth))
-            restorer.reset()
-            found = restorer.analyse(Rgb(smoky)).detection
+            found = detected(restorer, smoky)
             smoky_scores.append(found.smoke.probability)
             group = f"level {max(found.smoke.level, 1)}"
             for method in ("input", restorer.name):
@@ -173,6 +174,7 @@ def real_pairs(
             if path is None:
                 continue
             other = dataset.load(path)
+            smoky_beside.append(detected(restorer, smoky, other).smoke.probability)
             shifted = np.roll(other, (other.shape[0] // 5, other.shape[1] // 5), (0, 1))
             small_other = unit(other) if other.shape == smoky.shape else None
             referred = {
@@ -188,12 +190,25 @@ def real_pairs(
             for method, picture in referred.items():
                 report.referred.add(method, f"scene {scene}", Score.of(picture, truth))
         for path in dataset.references(root, scene):
-            restorer.reset()
-            found = restorer.analyse(Rgb(dataset.load(path))).detection
-            clear_scores.append(found.smoke.probability)
+            clear = dataset.load(path)
+            clear_scores.append(detected(restorer, clear).smoke.probability)
+            away = farthest(dataset.references(root, scene), path)
+            if away is not None:
+                there = detected(restorer, clear, dataset.load(away))
+                clear_beside.append(there.smoke.probability)
         report.auc[scene] = auc(smoky_scores, clear_scores)
+        if smoky_beside and clear_beside:
+            report.auc_beside[scene] = auc(smoky_beside, clear_beside)
         say(f"scene {scene}: {len(smoky_scores)} pairs, AUC {report.auc[scene]:.3f}")
     return report
+
+
+def detected(restorer: Restorer, pixels: Pixels, reference: Pixels | None = None) -> Detection:
+    """What is found in a picture that stands alone, or beside a clear one."""
+    restorer.reset()
+    if reference is not None:
+        restorer.refer(Rgb(reference))
+    return restorer.analyse(Rgb(pixels)).detection
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -211,6 +226,7 @@ class SyntheticReport:
     gain_found: float = 0.0  # median luma gain where t < 0.5
     gain_true: float = 0.0
     recall: dict[str, float] = field(default_factory=dict)  # of level 2 and more, by kind
+    recall_beside: dict[str, float] = field(default_factory=dict)  # beside a clear frame
 
 
 def held_out_frames(root: Path) -> list[dataset.ClearFrame]:
@@ -218,20 +234,37 @@ def held_out_frames(root: Path) -> list[dataset.ClearFrame]:
     return [f for f in dataset.clear_frames(root) if f.held_out]
 
 
+def truthful_frames(root: Path) -> list[dataset.ClearFrame]:
+    """Those of `held_out_frames` that are clear enough to stand for truth."""
+    return [
+        f
+        for f in held_out_frames(root)
+        if dataset.hazy(dataset.load(f.path, dataset.CACHE_SIZE)) < dataset.HAZY_LIMIT
+    ]
+
+
+def another(
+    frame: dataset.ClearFrame, frames: Sequence[dataset.ClearFrame]
+) -> dataset.ClearFrame | None:
+    """The next of the patient's frames, in a circle; None where there is no other."""
+    same = [f for f in frames if f.patient == frame.patient and f.path != frame.path]
+    return next((f for f in same if f.path > frame.path), same[0] if same else None)
+
+
 def synthetic(
     root: Path, restorer: Restorer, *, count: int = 300, seed: int = 7, say: Say = lambda _: None
 ) -> SyntheticReport:
     """Smoke, fog and splash of every severity over held-out clear frames."""
-    frames = [
-        f for f in held_out_frames(root) if dataset.hazy(dataset.load(f.path, (180, 320))) < 0.23
-    ]
+    frames = truthful_frames(root)
     report = SyntheticReport()
     found_gain: list[float] = []
     true_gain: list[float] = []
     hits: dict[str, list[bool]] = {k: [] for k in KINDS}
+    hits_beside: dict[str, list[bool]] = {k: [] for k in KINDS}
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        clear = unit(dataset.load(frames[int(rng.integers(len(frames)))].path, SYNTHETIC_SIZE))
+        frame = frames[int(rng.integers(len(frames)))]
+        clear = unit(dataset.load(frame.path, SYNTHETIC_SIZE))
         kind = KINDS[int(rng.choice(3, p=[0.6, 0.2, 0.2]))]
         severity = float(rng.uniform(0.03, 1.0))
         recipe = Recipe.of(kind, severity)
@@ -260,10 +293,15 @@ def synthetic(
             report.kinds.add(restorer.name, f"{kind} {truth_level}", after)
         if truth_level >= 2:
             hits[kind].append(getattr(analysis.detection, kind).level > 0)
+            other = another(frame, frames)
+            if other is not None:
+                there = detected(restorer, pixels, dataset.load(other.path, SYNTHETIC_SIZE))
+                hits_beside[kind].append(getattr(there, kind).level > 0)
         if (number + 1) % 50 == 0:
             say(f"synthetic {number + 1}/{count}")
     report.gain_found, report.gain_true = float(np.median(found_gain)), float(np.median(true_gain))
     report.recall = {k: float(np.mean(v)) for k, v in hits.items() if v}
+    report.recall_beside = {k: float(np.mean(v)) for k, v in hits_beside.items() if v}
     return report
 
 
@@ -284,10 +322,12 @@ def local_gain(image: Image, other: Image) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ClearReport:
-    """Clear frames of held-out patients: how many are called degraded; how much they change."""
+    """Clear frames of held-out patients: how many are called degraded (beside another frame of
+    the patient as well), and how much they change."""
 
     frames: int
     falsely_found: float
+    falsely_found_beside: float
     by_kind: Mapping[str, float]
     psnr_mean: float
     psnr_worst_tenth: float
@@ -296,7 +336,9 @@ class ClearReport:
 def clear_frames(root: Path, restorer: Restorer, say: Say = lambda _: None) -> ClearReport:
     """False alarms, and the change when the gate is forced open."""
     frames = held_out_frames(root)
+    truthful = truthful_frames(root)
     found: dict[str, list[bool]] = {k: [] for k in (*KINDS, "any")}
+    beside: list[bool] = []
     change = []
     for number, frame in enumerate(frames):
         pixels = dataset.load(frame.path)
@@ -309,11 +351,16 @@ def clear_frames(root: Path, restorer: Restorer, say: Say = lambda _: None) -> C
         out = restorer.apply(picture, analysis)
         assert isinstance(out, Rgb)
         change.append(psnr(unit(out.pixels), unit(pixels)))
+        other = another(frame, truthful)
+        if other is not None:
+            there = detected(restorer, pixels, dataset.load(other.path))
+            beside.append(there.level > 0)
         if (number + 1) % 100 == 0:
             say(f"clear {number + 1}/{len(frames)}")
     return ClearReport(
         frames=len(frames),
         falsely_found=float(np.mean(found["any"])),
+        falsely_found_beside=float(np.mean(beside)) if beside else 0.0,
         by_kind={k: float(np.mean(found[k])) for k in KINDS},
         psnr_mean=float(np.mean(change)),
         psnr_worst_tenth=float(np.percentile(change, 10)),

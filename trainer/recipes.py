@@ -22,7 +22,8 @@ FOLDS: tuple[tuple[str, ...], ...] = (
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """One run. start: name of the recipe whose weights it begins with; without: scenes left out
-    (None: no real pairs at all)."""
+    (None: no real pairs at all); looks: samples that the presence head is fitted on afterwards
+    (0: none)."""
 
     name: str
     about: str
@@ -31,6 +32,7 @@ class Recipe:
     seed: int
     start: str | None = None
     without: tuple[str, ...] | None = None
+    looks: int = 0
 
 
 def veil_synthetic() -> Recipe:
@@ -66,6 +68,7 @@ def veil() -> Recipe:
         seed=2,
         start="veil-further",
         without=(),
+        looks=16_384,
     )
 
 

@@ -14,12 +14,14 @@ from engines.engine import Info
 from engines.manifest import Gate
 from engines.restorer import Restorer
 from engines.veil import VeilRestorer
+from models.presence import Finding
 from models.prior import Steadied
 from trainer.calibrate import brightness, presence_offset
+from trainer.presence import Fitted
 from trainer.publish import OUTPUTS, publish_veil
 from trainer.recipes import FOLDS, judged_by, lineage
 from trainer.report import report
-from trainer.run import trained
+from trainer.run import PRESENCE, trained
 
 Say = Callable[[str], None]
 # of the repair; the dense synthetic smoke of other patients and the real scenes, each judged by
@@ -56,19 +58,22 @@ class Calibrated:
 
     net: Steadied
     presence_offset: tuple[float, float, float]
+    presence_offset_beside: tuple[float, float, float]
 
     @staticmethod
     def of(checkpoint: Path, data: Path, without: Sequence[str] = ()) -> Calibrated:
         """without: scenes that nothing may have been fitted on."""
-        net = trained(checkpoint)
         prior = brightness(data, frozenset(without))
-        return Calibrated(Steadied(net, prior, SHARE).eval(), presence_offset(net, data))
+        found = Fitted.load(checkpoint.with_name(PRESENCE))
+        net = Steadied(Finding(trained(checkpoint), found.head), prior, SHARE)
+        return Calibrated(net.eval(), presence_offset(found.alone), presence_offset(found.beside))
 
     def restorer(self) -> VeilRestorer:
         """Run by torch."""
         return VeilRestorer(
             TorchEngine(self.net, "veil"),
             presence_offset=self.presence_offset,
+            presence_offset_beside=self.presence_offset_beside,
             share=self.net.share,
         )
 
@@ -93,7 +98,7 @@ def release(
     """
     ships = Calibrated.of(runs / "veil" / "last.pt", data)
     shipped = ships.restorer()
-    say(f"presence offsets {ships.presence_offset}")
+    say(f"presence begins at {ships.presence_offset}, {ships.presence_offset_beside} beside")
     figures, text = report(data, shipped, folds=unseen(runs, data), say=say)
     # kept whatever becomes of the bundle: a gate that fails must not cost its own evidence
     (runs / "report.json").write_text(json.dumps(figures, indent=1) + "\n")
@@ -122,6 +127,7 @@ def release(
         folder,
         version=version,
         presence_offset=ships.presence_offset,
+        presence_offset_beside=ships.presence_offset_beside,
         card=card(version, command, text, gates, history),
         command=command,
         training_data=DATA,

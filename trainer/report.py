@@ -38,13 +38,18 @@ def report(
         "real_with_reference": real.referred.as_dict(),
         "real_by_level": real.levels.as_dict(),
         "auc_within_scene": real.auc,
+        "auc_within_scene_beside_a_clear_frame": real.auc_beside,
         "synthetic_smoke": made.smoke.as_dict(),
         "synthetic_kinds": made.kinds.as_dict(),
         "dense_gain": {"found": made.gain_found, "true": made.gain_true},
         "recall_level_2_and_more": made.recall,
+        "recall_level_2_and_more_beside_a_clear_frame": made.recall_beside,
         "clear_frames": asdict(clear),
     }
-    aucs = ", ".join(f"{scene}: {value:.3f}" for scene, value in real.auc.items())
+    alone, beside = (
+        ", ".join(f"{scene}: {value:.3f}" for scene, value in of.items())
+        for of in (real.auc, real.auc_beside)
+    )
     text = "\n\n".join(
         (
             "Real pairs, "
@@ -54,16 +59,19 @@ def report(
             real.referred.text(),
             "Real pairs by the level that the detector gives them",
             real.levels.text(),
-            f"Detection within a scene, smoky against clear, AUC: {aucs}",
+            f"Detection within a scene, smoky against clear, AUC: {alone}\n"
+            f"the same beside another clear frame of the scene: {beside}",
             "Synthetic smoke over clear frames of held-out patients, by mean transmission",
             made.smoke.text(),
             f"Local contrast regained where t < 0.5: {made.gain_found:.2f} "
             f"(truth {made.gain_true:.2f})",
             "Synthetic kinds by level",
             made.kinds.text(),
-            "Found at level 2 and more: " + shares(made.recall),
+            "Found at level 2 and more: " + shares(made.recall) + "\n"
+            "the same beside another clear frame of the patient: " + shares(made.recall_beside),
             f"Clear frames of held-out patients: {clear.frames}; falsely found "
-            f"{100 * clear.falsely_found:.2f} % ({shares(clear.by_kind)}); forced open they change "
+            f"{100 * clear.falsely_found:.2f} % ({shares(clear.by_kind)}), beside another frame of "
+            f"the patient {100 * clear.falsely_found_beside:.2f} %; forced open they change "
             f"by {clear.psnr_mean:.1f} dB on average, worst tenth {clear.psnr_worst_tenth:.1f} dB",
             NOTE,
         )

@@ -19,9 +19,8 @@ from trainer.baselines import GlobalRegression, dark_channel_prior
 from trainer.datasets.scenes import ASIDE
 from trainer.degrade import Recipe, degrade
 from trainer.pixels import Image, Pixels, grey_levels, unit
-from trainer.quality import SYNTHETIC_SIZE, Say, Score, Table, held_out_frames
+from trainer.quality import SYNTHETIC_SIZE, Say, Score, Table, truthful_frames
 from trainer.quality import restored as steered
-from trainer.samples import HAZY_LIMIT
 from trainer.tasks.judging import restored
 
 Method = Callable[[Pixels], Image]  # h w 3 -> h w 3 in [0, 1]
@@ -83,11 +82,7 @@ def compare(
             judge(found.real, f"scene {scene}", veil, dataset.load(pair.smoky), truth)
         say(f"scene {scene}")
     veil = veil_for(ASIDE[0])
-    frames = [
-        f
-        for f in held_out_frames(root)
-        if dataset.hazy(dataset.load(f.path, dataset.CACHE_SIZE)) < HAZY_LIMIT
-    ]
+    frames = truthful_frames(root)
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         clear = unit(dataset.load(frames[int(rng.integers(len(frames)))].path, SYNTHETIC_SIZE))

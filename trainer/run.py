@@ -10,15 +10,18 @@ import torch
 
 from models.veil import Veil
 from trainer.dataset import pairs
+from trainer.presence import fit_presence
 from trainer.recipes import Recipe
 from trainer.samples import Samples, load_clear, load_pairs
 from trainer.train import load_average, train
 
 Say = Callable[[str], None]
+PRESENCE = "presence.pt"  # beside the checkpoint
 
 
 def run(recipe: Recipe, data: Path, out: Path, *, resume: bool, say: Say) -> Path:
-    """Trains; returns the checkpoint out/NAME/last.pt. data: a folder as shared/data.
+    """Trains; returns the checkpoint out/NAME/last.pt, with the presence head beside it where
+    the recipe has one. data: a folder as shared/data.
 
     Raises FileExistsError where a run is there and `resume` is not asked for, FileNotFoundError
     where the run that it starts from is not.
@@ -41,6 +44,10 @@ def run(recipe: Recipe, data: Path, out: Path, *, resume: bool, say: Say) -> Pat
         real = load_pairs(data, frozenset(scenes))
     say(f"{recipe.name}: {len(clear)} clear frames, {len(real)} real pairs, {recipe.plan}")
     train(net, Samples(clear, real, recipe.mix, recipe.seed), recipe.plan, folder, say=say)
+    if recipe.looks and not (folder / PRESENCE).exists():
+        net = trained(folder / "last.pt")
+        head = fit_presence(net, clear, real, count=recipe.looks, seed=recipe.seed, say=say)
+        head.save(folder / PRESENCE)
     return folder / "last.pt"
 
 

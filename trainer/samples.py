@@ -18,12 +18,12 @@ from torch import Tensor
 from engines.restorer import KINDS, SPLASH_TYPES
 from models.veil import MAP_INPUT, MAP_STRIDE, T_MIN
 from trainer import dataset
+from trainer.dataset import HAZY_LIMIT
 from trainer.degrade import Camera, Recipe, degrade
 from trainer.pixels import Image, unit
 
 H, W = MAP_INPUT
 MAP_SIZE = (H // MAP_STRIDE, W // MAP_STRIDE)
-HAZY_LIMIT = 0.23  # clear frames over this dark channel are no ground truth for synthesis
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

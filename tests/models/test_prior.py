@@ -50,6 +50,7 @@ class Told(Veil):
             presence=torch.zeros(b, 3),
             coverage=torch.zeros(b, 3),
             splash_type=torch.zeros(b, 4),
+            pooled=torch.zeros(b, 0),
         )
 
 

@@ -65,6 +65,7 @@ def maps_of(t: float, airlight: float) -> Maps:
         presence=torch.tensor([[4.0, -4.0, -4.0]]),
         coverage=torch.tensor([[0.99, 0.01, 0.01]]),
         splash_type=torch.zeros(1, 4),
+        pooled=torch.zeros(1, 0),
     )
 
 

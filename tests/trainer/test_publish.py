@@ -33,6 +33,7 @@ def test_a_net_becomes_a_bundle_that_answers_as_torch_does(tmp_path: Path) -> No
         tmp_path / "mine",
         version="1.2.3",
         presence_offset=(0.5, 0.0, -0.5),
+        presence_offset_beside=(0.5, 0.0, -0.5),
         card="a card",
         command="a command",
         training_data="none",
@@ -52,17 +53,19 @@ def test_a_net_becomes_a_bundle_that_answers_as_torch_does(tmp_path: Path) -> No
 
 
 def test_the_offset_of_the_bundle_rules_the_restorer(tmp_path: Path) -> None:
-    def probability(offset: float) -> float:
+    def probability(offset: float, *, referred: bool = False) -> float:
         folder = tmp_path / f"b{offset:g}".replace("-", "m")
         publish_veil(
             small_net(), folder, version="1.0.0", presence_offset=(offset, 0.0, 0.0),
-            card="", command="", training_data="",
+            presence_offset_beside=(-offset, 0.0, 0.0), card="", command="", training_data="",
         )  # fmt: skip
         restorer: VeilRestorer = from_bundle(read(folder))
         grey = Rgb(np.full((90, 160, 3), 120, np.uint8))
+        restorer.refer(grey if referred else None)
         return restorer.analyse(grey).detection.smoke.probability
 
     assert probability(-5.0) > 0.9 > 0.1 > probability(5.0)
+    assert probability(5.0, referred=True) > 0.9  # beside a reference the other one holds
 
 
 def test_the_share_of_the_bundle_rules_the_repair(tmp_path: Path) -> None:
@@ -70,7 +73,7 @@ def test_the_share_of_the_bundle_rules_the_repair(tmp_path: Path) -> None:
         folder = tmp_path / f"b{round(10 * share)}"
         publish_veil(
             small_net(share), folder, version="1.0.0", presence_offset=(0.0, 0.0, 0.0),
-            card="", command="", training_data="",
+            presence_offset_beside=(0.0, 0.0, 0.0), card="", command="", training_data="",
         )  # fmt: skip
         restorer = from_bundle(read(folder))
         found: np.ndarray = restorer.analyse(Rgb(np.full((90, 160, 3), 120, np.uint8))).maps

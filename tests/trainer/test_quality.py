@@ -83,6 +83,25 @@ def test_no_patient_is_on_both_sides(data: Path) -> None:
     assert len(frames) > 2000 and 300 < sum(f.held_out for f in frames) < 700
 
 
+def test_another_frame_is_the_next_of_the_same_patient() -> None:
+    a1, a2, a3, b1 = (dataset.ClearFrame(Path(n), n[0]) for n in ("a1", "a2", "a3", "b1"))
+    frames = [a1, a2, a3, b1]
+    assert [quality.another(f, frames) for f in frames] == [a2, a3, a1, None]
+    assert quality.another(a2, [a1, b1]) == a1  # whether it is among them or not
+
+
+@needs_data
+def test_a_reference_tells_smoke_from_a_clear_view(veil: VeilRestorer, data: Path) -> None:
+    pair = next(p for p in dataset.pairs(data) if p.scene == "7")
+    path = farthest(dataset.references(data, "7"), pair.clear)
+    assert path is not None
+    smoky, clear, other = (dataset.load(p) for p in (pair.smoky, pair.clear, path))
+    alone, beside = (quality.detected(veil, smoky, r).smoke.probability for r in (None, other))
+    assert beside != alone  # it was looked at
+    assert quality.detected(veil, smoky).smoke.probability == alone  # and is forgotten
+    assert beside > quality.detected(veil, clear, other).smoke.probability
+
+
 def test_the_mean_weighs_every_group_alike() -> None:
     table = Table()
     for value in (10.0, 20.0, 30.0):

@@ -16,7 +16,6 @@ from trainer.degrade import Camera, Recipe, degrade
 from trainer.feed.crops import Crops, Window, at_least, covering, tensor
 from trainer.fit.task import Batch
 from trainer.pixels import Pixels, grey_levels, unit
-from trainer.samples import HAZY_LIMIT
 
 VIEW = (256, 456)  # h w at which a whole view is degraded, before the crop: smoke fills views
 CLEAR = 0.1  # share of synthetic samples left clear: what is clear must stay as it is
@@ -27,7 +26,7 @@ def truthful(root: Path, size: tuple[int, int] = VIEW) -> list[Pixels]:
     for truth, at `size`; none where there is no such folder."""
     found = (f.path for f in dataset.clear_frames(root) if not f.held_out)
     held = (dataset.load(path, size) for path in found)
-    return [pixels for pixels in held if dataset.hazy(pixels) < HAZY_LIMIT]
+    return [pixels for pixels in held if dataset.hazy(pixels) < dataset.HAZY_LIMIT]
 
 
 class Mixed:
