@@ -20,8 +20,8 @@ from engines.restorer import level as covered
 Kind = Literal["smoke", "fog", "splash"]
 
 BINS = 64
-LOGIT = 6.0  # evidence beyond it counts no more
-SURE = 0.15  # evidence under it, p = 0.015, is all one: another kind can press it lower still
+LOGIT = 18.0  # evidence beyond it counts no more; clear views reach -12, dense smoke 10
+SURE = 0.15  # evidence under it is all one: another kind can press it lower still
 STEP_MAX_S = 0.2  # a longer gap between two frames counts as this
 STEP_DEFAULT_S = 0.04  # where time does not move, or jumps back
 
@@ -50,7 +50,7 @@ class Gate(Protocol):
 def evidence(probability: float) -> float:
     """0-1, linear in the logit of a probability from -LOGIT to LOGIT; 0.5 is the threshold.
 
-    A detector that is sure of a clear view, say 1 in 100, and one that is less sure, 1 in 10,
+    A detector that is sure of a clear view, say 1 in 10,000, and one that is less sure, 1 in 100,
     differ by much; the probabilities hardly do. Raises ValueError outside 0-1.
     """
     if not 0.0 <= probability <= 1.0:
@@ -76,9 +76,9 @@ class Baseline:
         self,
         *,
         quantile: float = 0.1,
-        prior: float = 0.36,
+        prior: float = 0.31,
         prior_s: float = 2.0,
-        cap: float = 0.36,
+        cap: float = 0.31,
         half_life_s: float = 600.0,
     ) -> None:
         self._quantile, self._cap, self._half_life_s = quantile, cap, half_life_s
@@ -106,8 +106,8 @@ class GateSettings:
     constant; fade_in_s, fade_out_s: for the strength to go all the way."""
 
     kinds: tuple[Kind, ...] = KINDS
-    open_rise: float = 0.15
-    close_rise: float = 0.09
+    open_rise: float = 0.2
+    close_rise: float = 0.12
     smooth_s: float = 0.12
     fade_in_s: float = 0.4
     fade_out_s: float = 0.8

@@ -13,8 +13,14 @@ from server.gate import Baseline, CaseGate, GateSettings, OpenGate, StillGate, e
 FRAME_NS = 40_000_000
 
 
+def sure(probability: float) -> float:
+    """The same verdict with three times the logit: detectors are either quite sure or not at all."""
+    odds = (probability / (1 - probability)) ** 3 if 0 <= probability < 1 else probability
+    return odds / (1 + odds) if 0 <= probability < 1 else odds
+
+
 def seen(probability: float, coverage: float = 0.5, lvl: int = 1, kind: str = "smoke") -> Detection:
-    found = {kind: Degradation(probability, coverage, lvl)}
+    found = {kind: Degradation(sure(probability), coverage, lvl)}
     return Detection(
         smoke=found.get("smoke", ABSENT),
         fog=found.get("fog", ABSENT),
@@ -113,8 +119,8 @@ def test_each_kind_has_its_own_baseline() -> None:
 
     def both(smoke: float) -> Detection:
         return Detection(
-            smoke=Degradation(smoke, 0.2, 0),
-            fog=Degradation(0.2, 0.0, 0),
+            smoke=Degradation(sure(smoke), 0.2, 0),
+            fog=Degradation(sure(0.2), 0.0, 0),
             splash=ABSENT,
             splash_type=None,
         )
@@ -128,7 +134,7 @@ def test_one_kind_pressed_down_by_another_does_not_hold_the_gate_open() -> None:
     """Dense smoke makes the detector surer than ever that no splash is there."""
 
     def pair(smoke: float, splash: float) -> Detection:
-        return replace(seen(smoke), splash=Degradation(splash, 0.0, 0))
+        return replace(seen(smoke), splash=Degradation(sure(splash), 0.0, 0))
 
     gate = CaseGate()
     clear = [pair(0.03, 0.02)] * 100
@@ -138,7 +144,7 @@ def test_one_kind_pressed_down_by_another_does_not_hold_the_gate_open() -> None:
 
 def test_evidence_is_linear_in_the_logit() -> None:
     assert evidence(0.5) == pytest.approx(0.5)
-    assert evidence(0.1) - evidence(0.01) > 0.15 > evidence(0.6) - evidence(0.51)
+    assert evidence(1e-2) - evidence(1e-4) > 0.12 > 5 * (evidence(0.6) - evidence(0.51))
     assert evidence(0.0) == 0.0 and evidence(1.0) == 1.0
 
 
@@ -151,7 +157,7 @@ def test_reset_forgets_the_case() -> None:
 
 
 def test_a_thin_veil_that_one_threshold_misses_opens_a_case_that_was_clear() -> None:
-    """0.2 is under the detector's own threshold, but far above this case's clear frames."""
+    """It is under the detector's own threshold, but far above this case's clear frames."""
     gate = CaseGate()
     assert max(run(gate, [seen(0.01, 0.0, 0)] * 50)) == 0.0
     assert run(gate, [seen(0.2, 0.1, 0)] * 30, start=50)[-1] == 1.0
