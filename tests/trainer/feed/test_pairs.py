@@ -27,6 +27,16 @@ def test_what_a_folder_keeps_aside_is_not_trained_on(root: Path) -> None:
     assert [s.group for s in train] == [f"case{n}" for n in range(6)]
 
 
+def test_samples_are_numbered_by_plain_names(tmp_path: Path) -> None:
+    """A run that goes on after an update must see the samples that it would have seen."""
+    for name in ("b_10", "b_9", "a_1"):
+        for part in ("input", "gt"):
+            write(tmp_path / "train" / part / f"{name}.png", scene(1, 16, 16))
+            write(tmp_path / "test" / part / f"{name}.png", scene(1, 16, 16))
+    for half in shots(read(tmp_path)):
+        assert [s.degraded.stem for s in half] == ["a_1", "b_10", "b_9"]
+
+
 def test_a_flat_folder_keeps_whole_groups_aside(tmp_path: Path) -> None:
     for n in range(40):
         for frame in range(2):
