@@ -52,10 +52,11 @@ def shift_masks(
 
     def bands(length: int) -> torch.Tensor:
         place = torch.arange(length, device=like.device)
-        return (place >= length - shift).view(-1, side)
+        return (place >= length - shift).to(like.dtype).view(-1, side)
 
     def apart(region: torch.Tensor) -> torch.Tensor:  # n t -> n t t
-        return (region[:, :, None] != region[:, None, :]).to(like.dtype) * far
+        # numbers, since TensorRT cannot compare flags that it has not folded
+        return (region[:, :, None] - region[:, None, :]).abs() * far
 
     rows = bands(height).repeat_interleave(side, dim=1)
     columns = bands(width).repeat(1, side)
@@ -71,7 +72,7 @@ def joined(masks: Masks) -> torch.Tensor:
 def masked(logits: torch.Tensor, masks: Masks) -> torch.Tensor:
     """(b n) heads t t with the masks of its windows added."""
     rows, columns = masks
-    split = logits.view(-1, rows.shape[0], columns.shape[0], *logits.shape[1:])
-    split = split + rows[:, None, None]
-    split = split + columns[:, None]
-    return split.view(logits.shape)
+    (_, heads, t, _), down, across = logits.shape, rows.shape[0], columns.shape[0]
+    by_rows = logits.view(-1, down, across * heads, t, t) + rows[:, None]
+    by_columns = by_rows.view(-1, across, heads, t, t) + columns[:, None]
+    return by_columns.view(logits.shape)
