@@ -72,6 +72,19 @@ def test_mistakes_are_one_line(
     assert code == 2 and said in err and err.count("\n") == 1
 
 
+def test_training_says_what_is_wrong_with_kinds_and_checks(run: Run, tmp_path: Path) -> None:
+    root = trees.desmokedata(tmp_path / "data")
+    words = ("train", "surgclean-fourmer", "--data", root, "--out", tmp_path / "runs")
+    for more, said in (
+        (("--kinds", "fog"), "no fog, only smoke"),
+        (("--kinds", "haze"), "--kinds takes smoke, fog, splash, not 'haze'"),
+        (("--without", root / "images" / "paired_images.csv"), "is no report"),
+        (("--without", tmp_path / "absent.json"), "absent.json"),
+    ):
+        code, _, err = run(*words, *more)
+        assert code == 2 and said in err and err.count("\n") == 1
+
+
 def test_a_cluster_without_ray_says_what_to_install(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

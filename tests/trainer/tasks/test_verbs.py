@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trees
 from training import scene, write
 
 from trainer.recipes import RECIPES as VEIL
@@ -31,6 +32,14 @@ def test_an_unknown_name_and_a_useless_setting_are_said(tmp_path: Path) -> None:
         run("veil", Settings(), dry=True)
     with pytest.raises(ValueError, match="no use for --guard"):
         run("modern-ramit", Settings(guard="x"))
+
+
+def test_veil_is_told_which_data_it_trains_on(tmp_path: Path) -> None:
+    root = trees.lsvd(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"is lsvd, and veil trains on clean/"):
+        train("veil", root, tmp_path, resume=False, dry=False, settings=Settings())
+    with pytest.raises(ValueError, match="veil takes only"):
+        train("veil", root, tmp_path, resume=False, dry=False, settings=Settings(), kinds=("fog",))
 
 
 def test_alignment_is_measured_on_held_out_patients_only(tmp_path: Path) -> None:
