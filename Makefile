@@ -4,7 +4,7 @@ BIN := .venv/bin
 VIDEO ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo serve test plans check curate-check format bench bench-rtsp container clean
+.PHONY: help demo serve test plans check curate-check gate-check format bench bench-rtsp container clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ format: .venv/everything  ## mend format and imports
 
 curate-check: .venv/everything  ## curation of a generated surgery of 20 minutes against its truth
 	PYTHONPATH=tests:. $(BIN)/python tests/curate_check.py $(or $(SEED),0)
+
+gate-check: .venv/everything  ## how the gate judges cases of patients no net was trained on
+	PYTHONPATH=tests:. $(BIN)/python tests/gate_check.py
 
 bench: .venv/run-time  ## speed at 720p and 1080p against the bare transcode
 	$(BIN)/surgiclear bench speed --size 1280x720

@@ -20,8 +20,8 @@ from engines.restorer import level as covered
 Kind = Literal["smoke", "fog", "splash"]
 
 BINS = 64
-LOGIT = 18.0  # evidence beyond it counts no more; clear views reach -12, dense smoke 10
-SURE = 0.15  # evidence under it is all one: another kind can press it lower still
+LOGIT = 12.0  # evidence beyond it counts no more; dense smoke reaches 10, clear views -12
+SURE = 0.1  # evidence under it is all one: another kind can press it lower still
 STEP_MAX_S = 0.2  # a longer gap between two frames counts as this
 STEP_DEFAULT_S = 0.04  # where time does not move, or jumps back
 
@@ -75,10 +75,10 @@ class Baseline:
     def __init__(
         self,
         *,
-        quantile: float = 0.1,
-        prior: float = 0.31,
+        quantile: float = 0.15,
+        prior: float = 0.29,
         prior_s: float = 2.0,
-        cap: float = 0.31,
+        cap: float = 0.29,
         half_life_s: float = 600.0,
     ) -> None:
         self._quantile, self._cap, self._half_life_s = quantile, cap, half_life_s
@@ -106,8 +106,8 @@ class GateSettings:
     constant; fade_in_s, fade_out_s: for the strength to go all the way."""
 
     kinds: tuple[Kind, ...] = KINDS
-    open_rise: float = 0.2
-    close_rise: float = 0.12
+    open_rise: float = 0.22
+    close_rise: float = 0.13
     smooth_s: float = 0.12
     fade_in_s: float = 0.4
     fade_out_s: float = 0.8

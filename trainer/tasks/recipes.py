@@ -123,6 +123,24 @@ def small_box(net: str) -> Recipe:
     )
 
 
+def further(net: str) -> Recipe:
+    """`small`, gone on with: gentler, and most samples show the whole view."""
+    base = small_box(net)
+    assert isinstance(base.job, Restore)
+    steps = 1000
+    return replace(
+        base,
+        name=f"further-{net}",
+        about=f"{net}: small gone on with for 1,000 steps (needs --start), mostly whole views",
+        job=replace(
+            base.job, whole=0.7, optimiser=replace(base.job.optimiser, learning_rate=2e-4)
+        ),
+        plan=replace(
+            base.plan, steps=steps, schedule=Cosine(steps=steps, floor=0.01, warm_up=50)
+        ),
+    )  # fmt: skip
+
+
 def selfsvd() -> Recipe:
     """SelfSVD's schedule: crops of 256, five frames, batch 4, cosine to 1e-7 over 100 000."""
     steps = 100_000
@@ -222,6 +240,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     **{f"surgclean-released-{n}": partial(surgclean_released, n) for n in DEVIATIONS},
     **{f"modern-{n}": partial(modern, n) for n in NETS},
     **{f"small-{n}": partial(small_box, n) for n in NETS},
+    **{f"further-{n}": partial(further, n) for n in NETS},
     "selfsvd": selfsvd,
     "selfsvd-star": selfsvd_star,
     "desmoke-lap": desmoke_lap,
