@@ -8,14 +8,20 @@ import os
 import time
 from pathlib import Path
 
+import onnx
 import pytest
+import torch
 from nets import SIZE, Convolutions
+from torch import nn
 
 from engines import export, zoo
 from engines.errors import ExportRefused
 from engines.export import Proof
 from engines.store import PACKAGE_FOLDER
 from engines.survey import VEIL, Row, Task, alone, markdown, measure, read_rows, survey
+from engines.tidy import tidy
+from engines.trt import build_model
+from models import ast, histoformer
 
 GOOD = Row(
     name="good", size=(67, 93), nodes=10, export_s=2.0, difference=0.0, parity_db=61.2,
@@ -100,6 +106,37 @@ def test_a_plan_for_the_rtx_4090_is_built_without_one() -> None:
 @pytest.mark.parametrize("name", ["ramit", "focalnet"])
 def test_plans_for_the_rtx_4090_are_built_without_one(name: str, size: tuple[int, int]) -> None:
     assert_built(name, size)
+
+
+def graph_of(net: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
+    with export._quietly(), torch.no_grad():
+        program = torch.onnx.export(
+            net.eval(), (torch.zeros(shape),), dynamo=True, verbose=False,
+            opset_version=export.OPSET, optimize=False,
+        )  # fmt: skip
+        assert program is not None
+        tidy(program.model)
+    return program.model_proto
+
+
+class Sorted(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return histoformer.ordered(x, -1)
+
+
+@needs_tensorrt
+def test_a_sort_of_all_pixels_of_a_1280x720_picture_has_a_plan() -> None:
+    graph = graph_of(Sorted(), (1, 2, 1280 * 720))
+    assert sum(node.op_type == "TopK" for node in graph.graph.node) == 16
+    assert len(graph.SerializeToString()) < 1e6
+    assert len(build_model(graph.SerializeToString(), "sort", "sm89").plan) > 1000
+
+
+@needs_tensorrt
+def test_masks_that_the_exporter_does_not_fold_have_a_plan() -> None:
+    """65 windows of 64 x 64 pairs are over what it folds; TensorRT then has to."""
+    graph = graph_of(ast.Block(8, 1, 4), (1, 8 * 66, 8, 8))
+    assert len(build_model(graph.SerializeToString(), "masks", "sm89").plan) > 1000
 
 
 def test_a_network_that_is_off_torch_is_refused_and_goes_on(
