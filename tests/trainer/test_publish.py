@@ -13,7 +13,7 @@ from engines.picture import Rgb
 from engines.veil import VeilRestorer, from_bundle
 from models.prior import Brightness, Steadied
 from models.veil import Veil
-from trainer.publish import OUTPUTS, publish_veil
+from trainer.publish import NARROW_FROM, OUTPUTS, publish_veil, veil_onnx
 from trainer.release import TorchEngine, card
 
 
@@ -50,6 +50,18 @@ def test_a_net_becomes_a_bundle_that_answers_as_torch_does(tmp_path: Path) -> No
     have, want = engine.run(feeds), TorchEngine(net, "mine").run(feeds)
     for name in OUTPUTS:
         assert np.abs(have[name] - want[name]).max() < 1e-3, name
+
+
+def test_weights_are_kept_in_sixteen_bits_and_widened_when_loaded(tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load_from_string(veil_onnx(small_net()))
+    onnx.checker.check_model(model, full_check=True)
+    large = [i for i in model.graph.initializer if np.prod(i.dims) >= NARROW_FROM]
+    halves = [i.name for i in large if i.data_type == onnx.TensorProto.FLOAT16]
+    assert len(halves) > 10 and not [i for i in large if i.data_type == onnx.TensorProto.FLOAT]
+    widened = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type == "Cast"}
+    assert all(widened[name] == name.removesuffix(".half") for name in halves)
 
 
 def test_the_offset_of_the_bundle_rules_the_restorer(tmp_path: Path) -> None:
