@@ -121,6 +121,11 @@ DEPLOYED: dict[Contract, type[nn.Module]] = {
 }
 
 
+def draw_from(seed: int) -> None:
+    """Random weights made from here on are those of this seed."""
+    torch.manual_seed(seed)
+
+
 def pattern(size: Size, seed: int = 0) -> Frame:
     """A smooth, coloured picture with edges: 1 h w 3. It compresses well, noise does not."""
     h, w = size

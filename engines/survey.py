@@ -58,9 +58,8 @@ class Row:
 def measure(task: Task) -> Row:
     """One row, as far as it gets. Needs torch; a plan needs TensorRT too."""
     import onnx
-    import torch
 
-    from engines.export import Tolerance, check, half_and_half, prove, trace, unsettled
+    from engines.export import Tolerance, check, draw_from, half_and_half, prove, trace, unsettled
     from engines.half import mixed, plan, ranges
     from engines.onnxfile import inspect
     from engines.spare import passing
@@ -72,7 +71,7 @@ def measure(task: Task) -> Row:
     order = Order(name=task.name, size=task.size)
     stops: list[str] = []
     try:
-        torch.manual_seed(SEED)  # figures of random weights are to come again
+        draw_from(SEED)  # figures of random weights are to come again
         net = network(order)
         started = time.process_time()
         model = trace(net, task.size)

@@ -14,7 +14,7 @@ FRAME_NS = 40_000_000
 
 
 def sure(probability: float) -> float:
-    """The same verdict with three times the logit: detectors are either quite sure or not at all."""
+    """The same verdict with three times the logit: detectors are quite sure, or not at all."""
     odds = (probability / (1 - probability)) ** 3 if 0 <= probability < 1 else probability
     return odds / (1 + odds) if 0 <= probability < 1 else odds
 
