@@ -23,6 +23,7 @@ from engines.manifest import Port
 from engines.sign import keygen as make_keys
 from engines.sign import read_private, read_trusted
 from engines.store import USER_FOLDER, Store
+from models.trained import trained
 
 KEYS = Path.home() / ".config" / "surgiclear" / "keys"
 
@@ -266,7 +267,10 @@ def export_(
     size: Annotated[str, typer.Option(help="The video's size, as 1280x720.")],
     out: Annotated[Path, typer.Option(help="Folder that gets the bundle.")] = USER_FOLDER,
     precision: Annotated[Literal["fp32", "fp16", "bf16"], typer.Option()] = "fp32",
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint; random without.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint, or `trained`: what ships. Random without."),
+    ] = None,
     variant: Annotated[str | None, typer.Option(help="Of the network.")] = None,
     frames: Annotated[
         Path | None, typer.Option(help="Folder of real pictures for ranges and the FP16 gate.")
@@ -290,6 +294,12 @@ def export_(
         raise ExportRefused(
             f"export needs torch and onnx ({error})", "install the extra `train`"
         ) from error
+    if weights == Path("trained"):
+        try:
+            weights = trained(name)
+        except FileNotFoundError as error:
+            raise ExportRefused(str(error), "name a checkpoint with --weights") from error
+        trained_on = trained_on or f"see models/trained/{name}.md"
     order = Order(
         name=name,
         size=sides(size),

@@ -131,7 +131,7 @@ def further(net: str) -> Recipe:
     return replace(
         base,
         name=f"further-{net}",
-        about=f"{net}: small gone on with for 1,000 steps (needs --start), mostly whole views",
+        about=f"{net}: small, gone on with from --start for 1,000 steps, mostly whole views",
         job=replace(
             base.job, whole=0.7, optimiser=replace(base.job.optimiser, learning_rate=2e-4)
         ),

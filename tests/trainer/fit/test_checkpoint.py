@@ -12,7 +12,7 @@ from torch import nn
 
 import models
 from trainer.fit import checkpoint
-from trainer.fit.checkpoint import LAST, load_state, read_about, save_state, save_weights
+from trainer.fit.checkpoint import LAST, halve, load_state, read_about, save_state, save_weights
 
 
 def test_the_zoo_knows_a_net_by_its_last_checkpoint(tmp_path: Path) -> None:
@@ -22,6 +22,20 @@ def test_the_zoo_knows_a_net_by_its_last_checkpoint(tmp_path: Path) -> None:
     for key, value in net.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     assert read_about(tmp_path / LAST) == {"recipe": {"name": "x"}}
+
+
+def test_a_halved_checkpoint_is_the_same_net_to_sixteen_bits(tmp_path: Path) -> None:
+    net = models.RESTORERS["ramit"].build()
+    save_weights(tmp_path / LAST, net, {"recipe": {"name": "x"}})
+    halve(tmp_path / LAST, tmp_path / "half.safetensors")
+    again = models.load(tmp_path / "half.safetensors").state_dict()
+    for key, value in net.state_dict().items():
+        assert again[key].dtype == value.dtype
+        kept = value.half().float() if value.is_floating_point() else value  # indices as they are
+        assert torch.equal(again[key], kept), key
+    assert read_about(tmp_path / "half.safetensors") == {"recipe": {"name": "x"}}
+    sizes = [(tmp_path / name).stat().st_size for name in (LAST, "half.safetensors")]
+    assert sizes[1] < 0.7 * sizes[0]  # its indices stay 64 bits wide
 
 
 def test_a_file_of_another_program_has_no_recipe(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from training import FAST, scene
 
+import models
+from trainer.fit.checkpoint import save_weights
 from trainer.fit.task import Batch
 from trainer.pixels import unit
-from trainer.tasks.restore import RestoreTask
+from trainer.tasks.restore import Restore, RestoreTask
 
 
 class Same(nn.Module):
@@ -68,3 +73,13 @@ def test_the_anchor_costs_the_way_from_the_start() -> None:
 def test_pictures_stand_side_by_side() -> None:
     rows = RestoreTask(Same(), FAST).pictures(Same(), batch())
     assert rows.shape == (1, 3, 96, 288)
+
+
+def test_a_run_may_start_from_a_checkpoint(tmp_path: Path) -> None:
+    begun = models.RESTORERS["ramit"].build()
+    save_weights(tmp_path / "begun.safetensors", begun, {})
+    job = Restore(net="ramit", size=64, optimiser=FAST)
+    fresh = job.build().nets["net"].state_dict()
+    again = replace(job, start=str(tmp_path / "begun.safetensors")).build().nets["net"].state_dict()
+    assert all(torch.equal(again[key], value) for key, value in begun.state_dict().items())
+    assert any(not torch.equal(fresh[key], value) for key, value in begun.state_dict().items())
