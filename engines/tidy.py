@@ -57,6 +57,12 @@ RULES = (
 )
 
 
+def unmarked(model: ir.Model) -> None:
+    """Takes out what the exporter notes at every node: whose file and line it comes from, with
+    the paths of the machine that made it. In place."""
+    steps.ClearMetadataAndDocStringPass()(model)
+
+
 def tidy(model: ir.Model) -> None:
     """Changes the model in place; what it computes stays the same."""
     steps.InlinePass()(model)
@@ -76,3 +82,4 @@ def tidy(model: ir.Model) -> None:
         steps.NameFixPass(),
     ):
         step(model)
+    unmarked(model)

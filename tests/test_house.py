@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +17,7 @@ ROOMS = {
     "trainer": {"models", "engines", "trainer"},
 }
 TORCH_FREE = ("server", "engines")  # at import time; engines/eager.py and export need it by name
+WEIGHTS = (".onnx", ".safetensors", ".npz", ".json")
 NEEDS_TORCH = {"engines/eager.py", "engines/export.py"}
 
 
@@ -74,6 +76,16 @@ def test_an_import_against_the_arrow_is_seen(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     wrong.write_text("def f():\n    from server.frame import Frame\n")
     assert "server" in imported(wrong)
+
+
+def test_no_weights_tell_whose_machine_made_them() -> None:
+    """Exporters and trainers note files and lines; what ships must not."""
+    trace = re.compile(rb'\.py", line \d|(?<![\w.])/(?:home|root|tmp|work|Users)/[\w.-]+/')
+    assert trace.search(b'File "x/conv.py", line 3') and trace.search(b'"/home/me/a.pt"')
+    kept = [p for room in ROOMS for p in (ROOT / room).rglob("*") if p.suffix in WEIGHTS]
+    assert len(kept) >= 3
+    told = [p.name for p in kept if trace.search(p.read_bytes())]
+    assert not told
 
 
 def test_no_other_distribution_ships_our_names() -> None:

@@ -70,7 +70,10 @@ class Fitted:
 
     @staticmethod
     def load(path: Path) -> Fitted:
-        """Raises FileNotFoundError."""
+        """Raises FileNotFoundError, which says how it is made."""
+        if not path.is_file():
+            how = f"surgiclear train {path.parent.name} --resume fits it"
+            raise FileNotFoundError(f"{path} is missing, the presence head: {how}")
         state = torch.load(path, weights_only=True)
         head = Presence(len(state["head"]["centre"]))
         head.load_state_dict(state["head"])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from engines import bundle as bundles
 from engines.manifest import Gate, Port
 from engines.restorer import KINDS
+from engines.tidy import unmarked
 from models.prior import MOST, Steadied
 from models.veil import MAP_INPUT, MAP_STRIDE, T_MIN
 
@@ -60,6 +61,7 @@ def veil_onnx(net: Steadied) -> bytes:
             opset_version=20,
         )
     assert program is not None
+    unmarked(program.model)
     return narrowed(program.model_proto)
 
 

@@ -129,3 +129,5 @@ def test_it_is_kept_whole(tmp_path: Path) -> None:
         assert torch.equal(made.head(x), back.head(x))
     assert torch.equal(made.alone, back.alone) and torch.equal(made.beside, back.beside)
     assert [p.name for p in tmp_path.iterdir()] == ["presence.pt"]
+    with pytest.raises(FileNotFoundError, match="train veil-fold1 --resume"):
+        Fitted.load(tmp_path / "veil-fold1" / "presence.pt")

@@ -45,13 +45,23 @@ def save_weights(path: Path, net: nn.Module, about: Mapping[str, Any]) -> None:
 
 
 def halve(path: Path, out: Path) -> None:
-    """Weights with what is said of them, in 16 bits: half the file. `models.load` widens them."""
+    """Weights with what is said of them, in 16 bits: half the file. `models.load` widens them.
+    Made to be given away, it names files without the folders where they lay."""
     weights = {
         key: value.half() if value.is_floating_point() else value
         for key, value in load_file(path).items()
     }
-    metadata = {"format": "pt", "surgiclear": json.dumps(read_about(path))}
+    metadata = {"format": "pt", "surgiclear": json.dumps(_placeless(read_about(path)))}
     _whole(out, lambda fresh: save_file(weights, fresh, metadata=metadata))
+
+
+def _placeless(about: Any) -> Any:
+    """The same with every absolute path cut down to its file's name."""
+    if isinstance(about, Mapping):
+        return {key: _placeless(value) for key, value in about.items()}
+    if isinstance(about, list):
+        return [_placeless(value) for value in about]
+    return Path(about).name if isinstance(about, str) and Path(about).is_absolute() else about
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -26,14 +26,17 @@ def test_the_zoo_knows_a_net_by_its_last_checkpoint(tmp_path: Path) -> None:
 
 def test_a_halved_checkpoint_is_the_same_net_to_sixteen_bits(tmp_path: Path) -> None:
     net = models.RESTORERS["ramit"].build()
-    save_weights(tmp_path / LAST, net, {"recipe": {"name": "x"}})
+    about = {"name": "x", "start": "/home/me/begun.safetensors", "sizes": [1, "a/b"]}
+    save_weights(tmp_path / LAST, net, {"recipe": about})
     halve(tmp_path / LAST, tmp_path / "half.safetensors")
     again = models.load(tmp_path / "half.safetensors").state_dict()
     for key, value in net.state_dict().items():
         assert again[key].dtype == value.dtype
         kept = value.half().float() if value.is_floating_point() else value  # indices as they are
         assert torch.equal(again[key], kept), key
-    assert read_about(tmp_path / "half.safetensors") == {"recipe": {"name": "x"}}
+    assert read_about(tmp_path / "half.safetensors") == {
+        "recipe": {"name": "x", "start": "begun.safetensors", "sizes": [1, "a/b"]}
+    }
     sizes = [(tmp_path / name).stat().st_size for name in (LAST, "half.safetensors")]
     assert sizes[1] < 0.7 * sizes[0]  # its indices stay 64 bits wide
 
