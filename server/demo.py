@@ -24,7 +24,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from server import jpeg
+from server import jpeg, mark
 from server.errors import Failure, SourceUnreadable
 from server.live_bench import START_S, Spread, service
 from server.phantom.feed import Feed
@@ -41,6 +41,7 @@ QUALITY = 90
 MOMENTS = 6  # rows of the picture
 ROW_WIDTH = 640
 JUDGED_EVERY = 5  # frames
+BLOCK = 16  # of JPEG with halved chroma, pixels
 DEADLINE_MS = 40.0  # one frame period: a newcomer's machine does other things too
 
 
@@ -151,6 +152,14 @@ def _shown(payload: bytes) -> Pixels:
     return pixels
 
 
+def _unmarked(pixels: Pixels) -> Pixels:
+    """A copy with the mark's corner black; a mark in JPEG reaches into the blocks around it."""
+    h, w = (side + BLOCK for side in mark.extent(*pixels.shape[:2]))
+    out = pixels.copy()
+    out[:h, :w] = 0
+    return out
+
+
 def _label(pixels: Pixels, text: str, at: tuple[int, int]) -> None:
     scale = pixels.shape[0] / 900
     for colour, thick in (((0, 0, 0), 5), ((255, 255, 255), 2)):
@@ -203,7 +212,10 @@ def _sheet(path: Path, pairs: list[tuple[bytes, Frame]]) -> None:
 
 
 def _quality(recorder: Recorder, frames: list[Still]) -> dict[str, dict[str, float]]:
-    """PSNR of the answers, restored or raw, and of their inputs to the truth, by kind and level."""
+    """PSNR of the answers, restored or raw, and of their inputs to the truth, by kind and level.
+
+    The corner of the mark is left out of both: it is no part of the restoration.
+    """
     feed = Feed(parse(SAMPLE))
     scores: dict[str, list[tuple[float, float]]] = {}
     number = {id(still.jpeg): n for n, still in enumerate(frames)}  # a skipped frame has no seq
@@ -213,9 +225,11 @@ def _quality(recorder: Recorder, frames: list[Still]) -> dict[str, dict[str, flo
         found = truth.detection
         levels = {"smoke": found.smoke.level, "fog": found.fog.level, "splash": found.splash.level}
         kind = max(levels, key=lambda k: levels[k])
-        clear = jpeg.to_rgb(truth.truth).pixels
+        clear = _unmarked(jpeg.to_rgb(truth.truth).pixels)
+        shown = (_unmarked(_shown(payload)) for payload in (recorder.sent[seq], answer.payload))
+        before, after = (psnr(pixels, clear) for pixels in shown)
         scores.setdefault(f"{kind} {levels[kind]}" if levels[kind] else "clear", []).append(
-            (psnr(_shown(recorder.sent[seq]), clear), psnr(_shown(answer.payload), clear))
+            (before, after)
         )
     return {
         group: {

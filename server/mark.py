@@ -83,6 +83,12 @@ def _pattern(mark: Mark, height: int, width: int) -> NDArray[np.uint8]:
     return box
 
 
+def extent(height: int, width: int) -> tuple[int, int]:
+    """h w of the corner that no mark of a picture of this size reaches beyond."""
+    box = _pattern(Mark(restored=True, stale=True, beat=0), height, width)
+    return min(box.shape[0], height), min(box.shape[1], width)
+
+
 def _glyph(letter: str) -> NDArray[np.uint8]:
     """9 high, 6 wide, with a border of one dot above, below and to the right."""
     rows = LETTERS.get(letter, (0,) * 7)

@@ -9,8 +9,11 @@ import av
 import cv2
 import pytest
 
-from server import demo
+from engines.picture import Rgb
+from server import demo, jpeg, mark
 from server.errors import SurgiclearError
+from server.phantom.feed import Feed
+from server.phantom.spec import parse
 
 
 def test_the_demo_leaves_a_film_a_picture_and_a_report(
@@ -35,6 +38,16 @@ def test_the_demo_leaves_a_film_a_picture_and_a_report(
         assert sum(1 for _ in film.decode(stream)) == sum(
             (report["restored"], *report["raw"].values())
         )
+
+
+def test_the_mark_is_no_part_of_what_is_judged() -> None:
+    feed = Feed(parse("phantom:?size=640x360&fps=10&seconds=6&loops=1"))
+    plain = jpeg.to_rgb(feed.frame(0).truth)
+    marked = Rgb(plain.pixels.copy())
+    mark.draw(marked, mark.Mark(restored=True, stale=True, beat=5))
+    before, after = (demo._shown(jpeg.encode(p, quality=90)) for p in (plain, marked))
+    assert demo.psnr(after, before) < 30
+    assert demo.psnr(demo._unmarked(after), demo._unmarked(before)) > 60
 
 
 def test_a_video_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engines.picture import Colour, Picture, Rgb, Yuv420
 from server import jpeg
 from server.frame import Provenance
-from server.mark import BEAT_FRAMES, Mark, draw, mark_of, read
+from server.mark import BEAT_FRAMES, Mark, draw, extent, mark_of, read
 
 SIZES = [(64, 48), (65, 49), (320, 240), (640, 360), (1280, 720), (1920, 1080)]
 
@@ -69,6 +69,19 @@ def test_only_a_corner_changes(form: str) -> None:
     changed = np.argwhere(luma[0] != luma[1])
     assert changed[:, 0].max() < 720 // 12
     assert changed[:, 1].max() < 1280 // 12
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (640, 360), (200, 16), (17, 5)])
+@pytest.mark.parametrize("mark", [Mark(True, True, 7), Mark(True, False, 3), Mark(False, True, 0)])
+def test_no_mark_reaches_beyond_its_extent(size: tuple[int, int], mark: Mark) -> None:
+    width, height = size
+    before, after = noise(width, height, "rgb"), noise(width, height, "rgb")
+    draw(after, mark)
+    assert isinstance(before, Rgb) and isinstance(after, Rgb)
+    changed = np.argwhere((before.pixels != after.pixels).any(2))
+    rows, columns = extent(height, width)
+    assert 0 <= changed[:, 0].max() < rows <= height
+    assert 0 <= changed[:, 1].max() < columns <= width
 
 
 def test_a_picture_too_small_for_a_mark_is_left_alone() -> None:
