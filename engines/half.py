@@ -13,7 +13,7 @@ with every value that the typed graph stores in 16 bits really rounded to 16 bit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -187,14 +187,8 @@ def _data(node: onnx.NodeProto) -> list[str]:
     return [n for n in list(node.input)[: DATA_INPUTS.get(node.op_type)] if n]
 
 
-def plan(
-    model: onnx.ModelProto,
-    largest: Largest,
-    short: Short = "fp16",
-    spared: Collection[int] = (),
-) -> Plan:
-    """Decides, node by node in order. largest: from `ranges`; what is not in it counts as 0;
-    spared: nodes that stay in FP32 whatever they are (engines/spare.py)."""
+def plan(model: onnx.ModelProto, largest: Largest, short: Short = "fp16") -> Plan:
+    """Decides, node by node in order. largest: from `ranges`; what is not in it counts as 0."""
     graph, kinds = model.graph, types(model)
     constants, out = _constants(graph), Plan()
     fixed = {value.name for value in graph.output} | set(_captured(graph))
@@ -207,9 +201,6 @@ def plan(
         if not outputs or operator not in COMPUTE | SETTLES | FOLLOW:
             continue
         if operator in FOLLOW and not any(n in out.kept for n in moving):
-            continue
-        if index in spared:
-            out.refuse(node, "its rounding costs too much")
             continue
         squares = operator == "Mul" and len(set(moving)) < len(moving)
         quotient = operator == "Div" and node.input[1] not in constants

@@ -60,9 +60,8 @@ def measure(task: Task) -> Row:
     import onnx
 
     from engines.export import Tolerance, check, draw_from, half_and_half, prove, trace, unsettled
-    from engines.half import mixed, plan, ranges
+    from engines.half import mixed, parity, plan, ranges
     from engines.onnxfile import inspect
-    from engines.spare import passing
     from engines.zoo import Order, network, probes
 
     if task.name == "veil":
@@ -92,13 +91,12 @@ def measure(task: Task) -> Row:
     stops += [stop] if stop else []
     graph = onnx.load_from_string(model)
     try:
+        # where nothing is run, ranges are unknown: every type is decided by the operator alone
         frames = probes(order) if task.prove else []
-        if task.prove:
-            chosen, result = passing(graph, ranges(graph, frames), frames)
-            row = replace(row, parity_db=_db(result))
-        else:  # nothing is run, ranges are unknown: every type is decided by the operator alone
-            chosen = plan(graph, {})
+        chosen = plan(graph, ranges(graph, frames) if frames else {})
         row = replace(row, short_share=len(chosen.short) / len(graph.graph.node))
+        if frames:
+            row = replace(row, parity_db=_db(parity(graph, chosen, frames)))
         megabytes, seconds, again = _plan(task, mixed(graph, chosen).SerializeToString())
     except EngineError as error:
         return replace(row, stopped="; ".join([*stops, _short(error)]))

@@ -16,10 +16,9 @@ from engines.contract import Contract, feeds, ports
 from engines.engine import Array
 from engines.errors import BundleMissing, ExportRefused
 from engines.export import Proof, answers, export, noise, pattern, weigh
-from engines.half import Parity, Plan, lifted, mixed, ranges
+from engines.half import Parity, Plan, lifted, mixed, parity, plan, ranges
 from engines.manifest import Gate
 from engines.sign import PrivateKey
-from engines.spare import passing
 from models import RESTORERS
 
 if TYPE_CHECKING:
@@ -172,7 +171,8 @@ def _short(order: Order, model: bytes, progress: Progress | None) -> tuple[bytes
     if progress:
         progress(f"measuring ranges on {len(frames)} frames")
     graph = lifted(onnx.load_from_string(model), order.precision)
-    chosen, result = passing(graph, ranges(graph, frames), frames, order.precision, progress)
+    chosen = plan(graph, ranges(graph, frames), order.precision)
+    result = parity(graph, chosen, frames, order.precision, progress)
     if not result.passed:
         why = f"{result.psnr_db:.1f} dB" if result.finite else "a value that is not finite"
         raise ExportRefused(

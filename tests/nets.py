@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
-import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from engines.export import export
@@ -68,23 +63,3 @@ def small() -> tuple[nn.Module, bytes]:
     """The small network and its proven graph at SIZE; traced once."""
     net = Small().eval()
     return net, export(net, SIZE)[0]
-
-
-def line(*nodes: tuple[str, list[str], str], **constants: Any) -> onnx.ModelProto:
-    """A chain of nodes from x to y, float32 of 4 values."""
-    made = [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in nodes]
-    return helper.make_model(
-        helper.make_graph(
-            made,
-            "line",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 4))],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 4))],
-            [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in constants.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=10,
-    )
-
-
-def feed(*values: float) -> list[dict[str, NDArray[Any]]]:
-    return [{"x": np.array([values], np.float32)}]

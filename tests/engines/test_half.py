@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from nets import SIZE, feed, line, small
-from onnx import TensorProto, helper
+from nets import SIZE, small
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from engines.errors import ExportRefused
 from engines.export import noise, pattern
@@ -52,6 +55,26 @@ def graph() -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def chosen(graph: onnx.ModelProto) -> Plan:
     return plan(graph, ranges(graph, FRAMES))
+
+
+def line(*nodes: tuple[str, list[str], str], **constants: Any) -> onnx.ModelProto:
+    """A chain of nodes from x to y, float32 of 4 values."""
+    made = [helper.make_node(op, inputs, [output], name=output) for op, inputs, output in nodes]
+    return helper.make_model(
+        helper.make_graph(
+            made,
+            "line",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 4))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 4))],
+            [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+
+
+def feed(*values: float) -> list[dict[str, NDArray[Any]]]:
+    return [{"x": np.array([values], np.float32)}]
 
 
 def operators(model: onnx.ModelProto, indices: set[int]) -> set[str]:

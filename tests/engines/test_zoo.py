@@ -15,7 +15,7 @@ from engines import zoo
 from engines.contract import Contract
 from engines.errors import BundleMissing, ExportRefused
 from engines.export import Proof, export
-from engines.half import Parity, Plan
+from engines.half import Parity
 from engines.onnxrt import load
 from engines.zoo import UNTRAINED, Order, fitted, make, probes
 from models.spec import Spec
@@ -98,7 +98,7 @@ def test_a_contract_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
 def test_a_failed_gate_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Parity
 ) -> None:
-    monkeypatch.setattr(zoo, "passing", lambda *a, **k: (Plan(), result))
+    monkeypatch.setattr(zoo, "parity", lambda *a, **k: result)
     with pytest.raises(ExportRefused, match="too far from fp32"):
         make(Order(name="small", size=SIZE, precision="fp16"), tmp_path)
     assert list(tmp_path.iterdir()) == []
