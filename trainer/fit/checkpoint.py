@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.fit.plan import difference
 
@@ -45,14 +45,21 @@ def save_weights(path: Path, net: nn.Module, about: Mapping[str, Any]) -> None:
 
 
 def halve(path: Path, out: Path) -> None:
-    """Weights with what is said of them, in 16 bits: half the file. `models.load` widens them.
-    Made to be given away, it names files without the folders where they lay."""
-    weights = {
-        key: value.half() if value.is_floating_point() else value
-        for key, value in load_file(path).items()
-    }
+    """Weights with what is said of them, in 16 bits: half the file; tables of whole numbers in the
+    fewest bits that hold them. `models.load` widens both. Made to be given away, it names files
+    without the folders where they lay."""
+    weights = {key: _narrow(value) for key, value in load_file(path).items()}
     metadata = {"format": "pt", "surgiclear": json.dumps(_placeless(read_about(path)))}
     _whole(out, lambda fresh: save_file(weights, fresh, metadata=metadata))
+
+
+def _narrow(value: Tensor) -> Tensor:
+    if value.is_floating_point():
+        return value.half()
+    for kind in (torch.uint8, torch.int16, torch.int32):
+        if torch.equal(value.to(kind).to(value.dtype), value):
+            return value.to(kind)
+    return value
 
 
 def _placeless(about: Any) -> Any:
