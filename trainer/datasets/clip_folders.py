@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.datasets.item import Found, Item, folders, last_number, ordered, pictures
+from trainer.datasets.item import Found, Item, folders, last_number, led, pictures
 
 
 class ClipFolders:
@@ -21,17 +21,17 @@ class ClipFolders:
         found.notes.append("the first frame of each folder is taken for its clear one")
         # plain order, not natural: training numbers its samples by it
         for clip in sorted(folders(root)):
-            frames = [path for _, path in ordered(found, clip, last_number)]
-            if len(frames) < 2:
-                found.wrong(clip, f"holds {len(frames)} frames: a clear and a smoky one at least")
+            frames = led(found, clip, last_number)
+            if frames is None:
                 continue
-            for position, path in enumerate(frames[1:], start=1):
+            clear, smoky = frames
+            for position, path in smoky:
                 found.items.append(
                     Item(
                         name=f"{clip.name}/{path.name}",
                         scene=clip.name,
                         degraded=path,
-                        clear=frames[0],
+                        clear=clear,
                         position=position,
                     )
                 )

@@ -145,6 +145,18 @@ def ordered(
     return sorted(numbered, key=lambda entry: entry[0])
 
 
+def led(
+    found: Found, clip: Path, number: Callable[[str], int | None]
+) -> tuple[Path, list[tuple[int, Path]]] | None:
+    """The first picture of a clip, which is the clear one, and the others with their places from
+    1 on; a problem, and None, where there are not two."""
+    frames = [path for _, path in ordered(found, clip, number)]
+    if len(frames) < 2:
+        found.wrong(clip, f"holds {len(frames)} frames: a clear and a smoky one at least")
+        return None
+    return frames[0], list(enumerate(frames))[1:]
+
+
 def last_number(stem: str) -> int | None:
     digits = re.findall(r"[0-9]+", stem)
     return int(digits[-1]) if digits else None

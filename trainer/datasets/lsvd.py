@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.datasets.item import SPLITS, Found, Item, child, folders, ordered, pictures
+from trainer.datasets.item import SPLITS, Found, Item, child, folders, led, pictures
 
 PARTS = ("LSVD_train", "LSVD_train_mask", "LSVD_test", "LSVD_test_mask", "LSVD_test_pro")
 
@@ -40,21 +40,19 @@ class Lsvd:
             for path in pictures(place):
                 found.wrong(path, "lies outside the folders of clips")
             for clip in folders(place):
-                frames = [path for _, path in ordered(found, clip, _number)]
-                if len(frames) < 2:
-                    found.wrong(
-                        clip, f"holds {len(frames)} frames: a clear and a smoky one at least"
-                    )
+                frames = led(found, clip, _number)
+                if frames is None:
                     continue
+                clear, smoky = frames
                 masked = _masks(found, masks, clip.name)
-                for position, path in enumerate(frames[1:], start=1):
+                for position, path in smoky:
                     found.items.append(
                         Item(
                             name=f"{split}/{clip.name}/{path.name}",
                             scene=clip.name,
                             split=split,
                             degraded=path,
-                            clear=frames[0],
+                            clear=clear,
                             mask=masked.get(int(path.stem)),
                             kind="smoke",
                             position=position,
