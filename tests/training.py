@@ -21,15 +21,18 @@ from trainer.feed.pairs import Kept, shots
 from trainer.feed.pools import Pools, pools
 from trainer.fit.plan import Plan
 from trainer.fit.schedule import Cosine
-from trainer.fit.stream import Source
-from trainer.fit.task import Adam, Task
+from trainer.fit.stream import Feed, Source
+from trainer.fit.task import Adam, Batch, Task
 from trainer.pixels import Pixels
+from trainer.recipes import RECIPES as VEIL
+from trainer.samples import Cached, CachedPair, Mix, Samples
 from trainer.tasks import recipes
 from trainer.tasks.critic import Critic, Generator
 from trainer.tasks.distill import DistillTask, Frames
 from trainer.tasks.job import Recipe
 from trainer.tasks.restore import RestoreTask
 from trainer.tasks.unpaired import UnpairedTask
+from trainer.tasks.veil import VeilTask
 from trainer.tasks.video import VideoTask
 
 STEPS = 20
@@ -94,7 +97,7 @@ class Case:
     """make gives fresh nets, always the same."""
 
     make: Callable[[], Task]
-    source: Callable[[Path], Source]
+    source: Callable[[Path], Feed]
     plan: Plan
 
 
@@ -133,7 +136,33 @@ def small_distilled() -> Task:
     return DistillTask(Veil(widths=(8, 8, 16, 16)), teacher, FAST)
 
 
+def drawn() -> Samples:
+    """Samples of veil, real ones among them."""
+    clear = []
+    for n in range(3):
+        pixels = scene(n, 180, 320)
+        pixels[..., n] //= 8  # a dark channel: fit to degrade
+        clear.append(Cached(pixels, f"p{n}", 0.05))
+    pair = CachedPair(veiled(clear[0].pixels), clear[0].pixels, "1", (clear[1].pixels,))
+    return Samples(clear, [pair], Mix(real=0.4, real_clear=0.1, clear=0.2), 3)
+
+
+class Few(torch.utils.data.Dataset[Batch]):
+    """The first four of them, over and over."""
+
+    def __init__(self) -> None:
+        self._held = [drawn()[n] for n in range(4)]
+
+    def __getitem__(self, number: int) -> Batch:
+        return dict(self._held[number % 4])
+
+
 CASES: dict[str, Case] = {
+    "veil": Case(
+        seeded(lambda: VeilTask(Veil(widths=(8, 8, 16, 16)), FAST)),
+        lambda _: Few(),
+        replace(short(VEIL["veil"]()), schedule=Cosine(steps=STEPS)),
+    ),
     "surgclean": Case(
         seeded(lambda: RestoreTask(FocalNet(8, 1), FAST, alignment="output")),
         pairs,

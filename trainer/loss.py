@@ -51,8 +51,8 @@ def presence_weight(batch: dict[str, Tensor]) -> Tensor:
     return torch.where(known, 0.2 + (5 * batch["coverage"]).clamp(0, 1.6), 1.0)
 
 
-def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """The total, and its parts for the log. Batch as trainer.samples packs it."""
+def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The total, and its parts for the log, detached. Batch as trainer.samples packs it."""
     image, clear = batch["image"], batch["clear"]
     real, exact = batch["real"], batch["exact"]
     out = repair(image, maps.coefficients)
@@ -97,4 +97,4 @@ def veil_loss(maps: Maps, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, f
         "presence": presence,
         "coverage": coverage,
     }
-    return total, {name: float(value.detach().mean()) for name, value in parts.items()}
+    return total, {name: value.detach().mean() for name, value in parts.items()}

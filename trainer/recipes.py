@@ -9,30 +9,41 @@ the scenes left out, so that every scene is judged by a net that never saw it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from trainer.fit.plan import Plan
+from trainer.fit.schedule import Cosine
+from trainer.fit.task import Adam
 from trainer.samples import Mix
-from trainer.train import Plan
+from trainer.tasks.job import Recipe
+from trainer.tasks.veil import TrainVeil
 
 FOLDS: tuple[tuple[str, ...], ...] = (
     ("1", "2", "4"), ("6", "7", "9", "15"), ("11", "13", "17"),
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """One run. start: name of the recipe whose weights it begins with; without: scenes left out
-    (None: no real pairs at all); looks: samples that the presence head is fitted on afterwards
-    (0: none)."""
+def _adam(rate: float) -> Adam:
+    return Adam(learning_rate=rate, betas=(0.9, 0.999), weight_decay=0.01, decoupled=True)
 
-    name: str
-    about: str
-    mix: Mix
-    plan: Plan
-    seed: int
-    start: str | None = None
-    without: tuple[str, ...] | None = None
-    looks: int = 0
+
+def _plan(*, steps: int, seed: int, warm_up: int = 200, ema: float = 0.998) -> Plan:
+    return Plan(
+        steps=steps,
+        batch=12,
+        schedule=Cosine(steps=steps, floor=0.01, warm_up=warm_up),
+        seed=seed,
+        clip=1.0,
+        ema=ema,
+        ema_buffers=True,
+        channels_last=True,
+        workers=1,
+        threads=1,
+        log_every=50,
+        save_every=250,
+        judge_every=250,
+        picture_every=250,
+    )
 
 
 def veil_synthetic() -> Recipe:
@@ -40,21 +51,27 @@ def veil_synthetic() -> Recipe:
     return Recipe(
         name="veil-synthetic",
         about="veil, first run: synthetic degradations, exact truth",
-        mix=Mix(clear=0.2, reference=0.45),
-        plan=Plan(steps=7000),
-        seed=1,
+        job=TrainVeil(
+            optimiser=_adam(2e-3),
+            mix=Mix(clear=0.2, reference=0.45),
+            seed=1,
+        ),
+        plan=_plan(steps=7000, seed=1),
     )
 
 
 def veil_further() -> Recipe:
     """More of the same, other samples."""
-    return replace(
-        veil_synthetic(),
+    return Recipe(
         name="veil-further",
         about="veil, second run: as the first, with a rate that begins high again",
-        plan=Plan(steps=7000, learning_rate=1.5e-3),
-        seed=3,
-        start="veil-synthetic",
+        job=TrainVeil(
+            optimiser=_adam(1.5e-3),
+            mix=Mix(clear=0.2, reference=0.45),
+            seed=3,
+            after="veil-synthetic",
+        ),
+        plan=_plan(steps=7000, seed=3),
     )
 
 
@@ -63,24 +80,33 @@ def veil() -> Recipe:
     return Recipe(
         name="veil",
         about="veil, third run: real pairs mixed in; what ships",
-        mix=Mix(real=0.42, real_clear=0.14, clear=0.14, reference=0.55),
-        plan=Plan(steps=1000, learning_rate=1e-3, warm_up=50, ema=0.995),
-        seed=2,
-        start="veil-further",
-        without=(),
-        looks=16_384,
+        job=TrainVeil(
+            optimiser=_adam(1e-3),
+            mix=Mix(real=0.42, real_clear=0.14, clear=0.14, reference=0.55),
+            seed=2,
+            after="veil-further",
+            without=(),
+            looks=16_384,
+        ),
+        plan=_plan(steps=1000, seed=2, warm_up=50, ema=0.995),
     )
 
 
 def veil_fold(number: int) -> Recipe:
     """As `veil`, with the scenes of one fold left out; for cross-validation."""
     scenes = FOLDS[number]
+    base = veil()
     return replace(
-        veil(),
+        base,
         name=f"veil-fold{number}",
         about=f"veil without scenes {' and '.join(scenes)}: judged on them",
-        without=scenes,
+        job=replace(_job(base), without=scenes),
     )
+
+
+def _job(recipe: Recipe) -> TrainVeil:
+    assert isinstance(recipe.job, TrainVeil)
+    return recipe.job
 
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
@@ -95,8 +121,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 
 def lineage(name: str) -> tuple[str, ...]:
     """The runs that lead to a recipe's weights, its own last."""
-    start = RECIPES[name]().start
-    return (name,) if start is None else (*lineage(start), name)
+    before = _job(RECIPES[name]()).after
+    return (name,) if before is None else (*lineage(before), name)
 
 
 def judged_by(scene: str) -> str:

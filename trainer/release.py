@@ -17,11 +17,12 @@ from engines.veil import VeilRestorer
 from models.presence import Finding
 from models.prior import Steadied
 from trainer.calibrate import brightness, presence_offset
+from trainer.fit.checkpoint import LAST
 from trainer.presence import Fitted
 from trainer.publish import OUTPUTS, publish_veil
 from trainer.recipes import FOLDS, judged_by, lineage
 from trainer.report import report
-from trainer.run import PRESENCE, trained
+from trainer.tasks.veil import PRESENCE, trained
 
 Say = Callable[[str], None]
 # of the repair; the dense synthetic smoke of other patients and the real scenes, each judged by
@@ -82,7 +83,7 @@ def unseen(runs: Path, data: Path) -> Callable[[str], Restorer]:
     """For every scene the restorer of the fold that left it out."""
     folds = {
         f"veil-fold{n}": Calibrated.of(
-            runs / f"veil-fold{n}" / "last.pt", data, without=scenes
+            runs / f"veil-fold{n}" / LAST, data, without=scenes
         ).restorer()
         for n, scenes in enumerate(FOLDS)
     }
@@ -96,7 +97,7 @@ def release(
 
     history: what the card must say of this run beyond the command, such as interruptions.
     """
-    ships = Calibrated.of(runs / "veil" / "last.pt", data)
+    ships = Calibrated.of(runs / "veil" / LAST, data)
     shipped = ships.restorer()
     say(f"presence begins at {ships.presence_offset}, {ships.presence_offset_beside} beside")
     figures, text = report(data, shipped, folds=unseen(runs, data), say=say)

@@ -61,24 +61,30 @@ class CachedPair:
     references: tuple[dataset.Pixels, ...]
 
 
-def load_clear(root: Path, *, held_out: bool) -> list[Cached]:
-    """The clear frames of the training or the held-out patients."""
+def load_clear(
+    root: Path, *, held_out: bool, left_out: frozenset[Path] = frozenset()
+) -> list[Cached]:
+    """The clear frames of the training or the held-out patients. left_out: files."""
     frames = []
     for frame in dataset.clear_frames(root):
-        if frame.held_out == held_out:
+        if frame.held_out == held_out and frame.path not in left_out:
             pixels = dataset.load(frame.path, dataset.CACHE_SIZE)
             frames.append(Cached(pixels, frame.patient, dataset.hazy(pixels)))
     return frames
 
 
-def load_pairs(root: Path, scenes: frozenset[str] | None = None) -> list[CachedPair]:
-    """Real pairs of the named scenes (all when None)."""
+def load_pairs(
+    root: Path, scenes: frozenset[str] | None = None, left_out: frozenset[Path] = frozenset()
+) -> list[CachedPair]:
+    """Real pairs of the named scenes (all when None). left_out: files."""
     out = []
     clear: dict[Path, dataset.Pixels] = {}
     for pair in dataset.pairs(root):
         if scenes is not None and pair.scene not in scenes:
             continue
-        others = dataset.references(root, pair.scene)
+        if left_out & {pair.smoky, pair.clear}:
+            continue
+        others = [p for p in dataset.references(root, pair.scene) if p not in left_out]
         for path in (pair.clear, *others):
             if path not in clear:
                 clear[path] = dataset.load(path, dataset.CACHE_SIZE)

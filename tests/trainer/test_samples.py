@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import training
 
 from trainer.samples import Cached, CachedPair, H, Mix, Samples, W, soft_part
 
@@ -55,3 +56,21 @@ def test_synthetic_smoke_lies_over_real_scenes_as_often_as_asked() -> None:
 
     assert green(Mix(real=0.0, clear=0.0, reference=0.0, over_real=1.0)) == 0
     assert green(Mix(real=0.0, clear=0.0, reference=0.0, over_real=0.0)) == 24
+
+
+def test_sample_number_n_is_always_the_same() -> None:
+    first, again = training.drawn()[17], training.drawn()[17]
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    other = training.drawn()
+    other.seed = 4
+    assert not torch.equal(first["image"], other[17]["image"])
+
+
+def test_every_kind_of_sample_is_drawn() -> None:
+    samples = training.drawn()
+    drawn = [samples[n] for n in range(60)]
+    real = sum(float(d["real"]) for d in drawn)
+    present = torch.stack([d["presence"] for d in drawn]).sum(0)
+    known = sum(float(d["known"][0, 0, 0]) for d in drawn)
+    assert 10 <= real <= 40 and 15 <= known <= 45
+    assert (present > 0).all() and len({int(d["splash_type"]) for d in drawn}) > 1

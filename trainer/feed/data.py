@@ -15,10 +15,12 @@ from engines.restorer import KINDS, Kind
 from trainer import dataset
 from trainer.datasets import Found, Item
 from trainer.datasets.reader import without as sound
+from trainer.datasets.scenes import Scenes
 
-# pairs of pictures; clips with a clear frame; degraded and clear pictures that belong to no pair
-Need = Literal["pairs", "clips", "pools"]
-NEEDS: tuple[Need, ...] = ("pairs", "clips", "pools")
+# pairs of pictures; clips with a clear frame; degraded and clear pictures that belong to no pair;
+# clear frames by patient with pairs by scene
+Need = Literal["pairs", "clips", "pools", "scenes"]
+NEEDS: tuple[Need, ...] = ("pairs", "clips", "pools", "scenes")
 ASIDE_SHARE = 0.15  # of the scenes, where the publishers do not say what to keep aside
 
 
@@ -42,6 +44,12 @@ class Data:
         sides = [any(i.degraded for i in fit["pools"]), any(i.clear for i in fit["pools"])]
         return tuple(need for need in NEEDS if fit[need] and (need != "pools" or all(sides)))
 
+    @property
+    def left_out(self) -> frozenset[Path]:
+        """Files that no item has which was not taken out."""
+        every = {p for i in self.found.items for p in i.files}
+        return frozenset(every - {p for i in self.items for p in i.files})
+
     def halves(self, need: Need) -> tuple[list[Item], list[Item]]:
         """What to train on, and what to keep aside: as the publishers divide it (what they call
         `val` before `test`), else whole scenes by a hash of their names, so that none ever moves;
@@ -63,14 +71,19 @@ class Data:
     def _fits(self, item: Item, need: Need) -> bool:
         if need == "clips":
             return item.paired and item.position is not None
+        if need == "scenes":
+            return self.found.dataset == Scenes.name and item.clear is not None
         if self.found.assumed:
             return False
         return item.paired if need == "pairs" else bool(item.degraded or item.clear)
 
-    def lines(self, need: Need) -> list[str]:
-        """For people: what it is, how it is divided, and what is left out."""
+    def lines(
+        self, need: Need, halves: tuple[Sequence[Item], Sequence[Item]] | None = None
+    ) -> list[str]:
+        """For people: what it is, how it is divided, and what is left out. halves: where they are
+        not those of the need."""
         found = self.found
-        train, aside = self.halves(need)
+        train, aside = halves or self.halves(need)
         edition = f", {found.variant}" if found.variant else ""
         only = f", {' and '.join(self.kinds)} only" if self.kinds else ""
         out = [f"{found.dataset}{edition}{only}: {len(train)} items to train on, "

@@ -19,7 +19,7 @@ from trainer.fit.board import Board
 from trainer.fit.checkpoint import BEST, LAST, load_state, save_state, save_weights
 from trainer.fit.norm import share_statistics
 from trainer.fit.plan import Plan
-from trainer.fit.stream import Source, loader
+from trainer.fit.stream import Feed, loader
 from trainer.fit.task import Batch, Cost, Task, Turn
 
 SCORE = "score"  # of a judgement: the higher the better
@@ -93,7 +93,7 @@ class Trainer:
             net.to(fabric.device)
             if plan.channels_last:
                 net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = Average(task.nets[task.ships], plan.ema)
+        self.average = Average(task.nets[task.ships], plan.ema, buffers=plan.ema_buffers)
         self.alarm = Alarm()
         self.step = 0
         self.best: float | None = None
@@ -189,7 +189,7 @@ def _channels_last(value: Tensor) -> Tensor:
 
 def fit(
     task: Task,
-    source: Source,
+    source: Feed,
     plan: Plan,
     folder: Path,
     *,

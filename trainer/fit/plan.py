@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from trainer.fit.schedule import Constant, Schedule
@@ -16,7 +16,8 @@ FREE = frozenset({"steps", "workers", "log_every", "save_every", "judge_every", 
 class Plan:
     """batch: samples of one step over all processes and parts; accumulate: parts of it taken one
     after another; clip: most that a gradient's norm may be; ema: decay of the averaged weights
-    (None: the weights themselves ship); *_every: steps; workers: loading processes of each
+    (None: the weights themselves ship); ema_buffers: the statistics of batch normalisation are
+    averaged too, instead of copied; *_every: steps; workers: loading processes of each
     training process; threads: of torch in each training process (None: torch's own choice)."""
 
     steps: int
@@ -27,6 +28,7 @@ class Plan:
     precision: Precision = "32-true"
     clip: float | None = None
     ema: float | None = 0.999
+    ema_buffers: bool = False
     channels_last: bool = False
     compile: bool = False
     workers: int = 2
@@ -62,8 +64,12 @@ def told(value: Any) -> Any:
 
 def difference(before: Any, now: Any, path: str = "") -> str | None:
     """The first field in which two told recipes differ, as `path: before, now now`; None where
-    they are the same in all that steers the losses."""
+    they are the same in all that steers the losses. A plan's field that did not exist yet when the
+    run began counts as its default."""
     if isinstance(before, dict) and isinstance(now, dict):
+        if path == "plan":
+            usual = {f.name: told(f.default) for f in fields(Plan) if f.default is not MISSING}
+            before = {**usual, **before}
         for key in sorted(before.keys() | now.keys()):
             if path == "plan" and key in FREE:
                 continue

@@ -12,21 +12,22 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch.utils.data import Dataset
 
 from trainer.fit.loop import Trainer, grouped
 from trainer.fit.plan import Plan
-from trainer.fit.stream import Source, loader
+from trainer.fit.stream import Feed, loader
 from trainer.fit.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """nets: name to (parameters, whether trained); shapes: of one part for one process, by name;
-    pictures: shape of the board's rows; step_ms: median; memory_mib: peak, of the GPU where there
-    is one, else of this process."""
+    """nets: name to (parameters, whether trained); samples: None where they have no end; shapes:
+    of one part for one process, by name; pictures: shape of the board's rows; step_ms: median;
+    memory_mib: peak, of the GPU where there is one, else of this process."""
 
     nets: Mapping[str, tuple[int, bool]]
-    samples: int
+    samples: int | None
     shapes: Mapping[str, tuple[int, ...]]
     pictures: tuple[int, ...]
     losses: tuple[float, ...]
@@ -40,17 +41,18 @@ class Rehearsal:
     def lines(self) -> list[str]:
         plan = self.plan
         hours = plan.steps * self.step_ms / 3.6e6
-        epochs = plan.steps * plan.batch / self.samples
         out = [f"device     {self.device}, {self.processes} process(es), {plan.precision}"]
         for name, (count, trained) in self.nets.items():
             out.append(f"net        {name}: {count:,} parameters{'' if trained else ', frozen'}")
         for name, shape in self.shapes.items():
             out.append(f"batch      {name}: {' '.join(map(str, shape))}")
         out.append(f"pictures   {' '.join(map(str, self.pictures))}")
-        out.append(
-            f"data       {self.samples} samples; {plan.steps} steps of {plan.batch} "
-            f"({plan.accumulate} part(s)) are {epochs:.1f} epochs"
-        )
+        steps = f"{plan.steps} steps of {plan.batch} ({plan.accumulate} part(s))"
+        if self.samples is None:
+            out.append(f"data       samples without an end; {steps}")
+        else:
+            epochs = plan.steps * plan.batch / self.samples
+            out.append(f"data       {self.samples} samples; {steps} are {epochs:.1f} epochs")
         out.append(f"losses     {', '.join(f'{x:.4g}' for x in self.losses)}")
         out.append(f"memory     {self.memory_mib:,.0f} MiB at most")
         out.append(
@@ -62,7 +64,7 @@ class Rehearsal:
 
 def rehearse(
     task: Task,
-    source: Source,
+    source: Feed,
     plan: Plan,
     *,
     fabric: Fabric,
@@ -97,7 +99,7 @@ def rehearse(
             name: (sum(p.numel() for p in net.parameters()), name in trained)
             for name, net in task.nets.items()
         },
-        samples=len(source),
+        samples=None if isinstance(source, Dataset) else len(source),
         shapes={name: tuple(value.shape) for name, value in parts[0].items()},
         pictures=tuple(rows.shape),
         losses=tuple(losses),

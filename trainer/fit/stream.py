@@ -30,6 +30,10 @@ class Source(Protocol):
         ...
 
 
+# a torch Dataset makes its sample n up from the number alone: there is no end and no order
+Feed = Source | Dataset[Batch]
+
+
 class Stream(Dataset[Batch]):
     """An endless walk through a source: each epoch in an order of its own."""
 
@@ -74,11 +78,11 @@ def _alone(_: int) -> None:
 
 
 def loader(
-    source: Source, plan: Plan, first: int, *, rank: int = 0, processes: int = 1
+    source: Feed, plan: Plan, first: int, *, rank: int = 0, processes: int = 1
 ) -> DataLoader[Batch]:
     """Batches for one process, from step `first` on, loaded ahead by the plan's workers."""
     return DataLoader(
-        Stream(source, plan.seed),
+        source if isinstance(source, Dataset) else Stream(source, plan.seed),
         batch_sampler=Shares(plan, first, rank, processes),
         num_workers=plan.workers,
         prefetch_factor=4 if plan.workers else None,

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from trainer.feed.data import Data, Need
 from trainer.fit.loop import Judge
 from trainer.fit.plan import Plan
-from trainer.fit.stream import Source
+from trainer.fit.stream import Feed
 from trainer.fit.task import Task
 
 
@@ -21,7 +21,7 @@ class Job(Protocol):
         """Fresh nets, or those that the job begins with."""
         ...
 
-    def source(self, data: Data) -> Source:
+    def source(self, data: Data) -> Feed:
         """What there is to train on."""
         ...
 

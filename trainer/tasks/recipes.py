@@ -14,6 +14,7 @@ from functools import partial
 from trainer.fit.plan import Plan
 from trainer.fit.schedule import Cosine, Halved, Straight
 from trainer.fit.task import Adam
+from trainer.recipes import RECIPES as VEIL
 from trainer.tasks.distill import Distill
 from trainer.tasks.finetune import Finetune
 from trainer.tasks.job import Recipe
@@ -235,6 +236,7 @@ def finetune() -> Recipe:
 
 
 RECIPES: Mapping[str, Callable[[], Recipe]] = {
+    **VEIL,
     **{f"surgclean-{n}": partial(surgclean, n) for n in NETS},
     **{f"surgclean-halved-{n}": partial(surgclean_halved, n) for n in NETS},
     **{f"surgclean-released-{n}": partial(surgclean_released, n) for n in DEVIATIONS},

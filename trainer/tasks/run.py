@@ -14,21 +14,24 @@ from rich.console import Console
 
 from trainer.datasets.cache import PictureDamaged
 from trainer.feed.data import Data, Need
-from trainer.fit.checkpoint import BEST, LAST, STATE, save_weights
+from trainer.fit.checkpoint import BEST, LAST, STATE, read_about, save_weights
 from trainer.fit.launch import launch
 from trainer.fit.loop import fit
 from trainer.fit.plan import told
 from trainer.fit.progress import Shown
 from trainer.fit.rehearsal import rehearse
+from trainer.samples import Samples
 from trainer.tasks.finetune import Finetune
-from trainer.tasks.job import Recipe
+from trainer.tasks.job import Job, Recipe
 from trainer.tasks.recipes import NETS, RECIPES
+from trainer.tasks.veil import PRESENCE, TrainVeil
 
 VERDICT = "gate.json"
 WORDS: Mapping[Need, str] = {
     "pairs": "pairs",
     "clips": "clips with a clear frame",
     "pools": "degraded and clear pictures",
+    "scenes": "clean/ by patient with pairs/ by scene",
 }
 
 
@@ -108,35 +111,77 @@ def _run(
     recipe: Recipe, data: Data, out: Path, *, resume: bool, dry: bool, console: Console
 ) -> Path | None:
     folder = out / recipe.name
-    if not dry and (folder / STATE).exists() and not resume:
-        raise FileExistsError(f"{folder} holds a run: use --resume, or another --out")
+    if not dry:
+        _guard(folder, resume=resume)
     about = told(recipe)
     if data.kinds:
         about["kinds"] = list(data.kinds)  # a run of other kinds is another run
     fabric = launch(recipe.plan.precision)
     fabric.seed_everything(recipe.plan.seed, verbose=False)  # fresh weights
-    task = recipe.job.build()
+    job = recipe.job if (folder / STATE).exists() and not dry else begun(recipe.job, out)
+    task = job.build()
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
     if fabric.is_global_zero:
-        console.print("\n".join(data.lines(recipe.job.needs)), highlight=False, soft_wrap=True)
-    source = recipe.job.source(data)
+        halves = job.halves(data) if isinstance(job, TrainVeil) else None
+        say("\n".join(data.lines(job.needs, halves)))
+    source = job.source(data)
     if dry:
         found = rehearse(task, source, recipe.plan, fabric=fabric, recipe=about)
         if fabric.is_global_zero:
-            console.print("\n".join(found.lines()), highlight=False, soft_wrap=True)
+            say("\n".join(found.lines()))
         return None
-    judge = recipe.job.judge(data) if fabric.is_global_zero else None
+    if fabric.is_global_zero and not _done(folder, recipe.plan.steps):
+        (folder / PRESENCE).unlink(missing_ok=True)  # of a net that is about to change
+    judge = job.judge(data) if fabric.is_global_zero else None
     quiet = Console(quiet=True)
     with Shown(console if fabric.is_global_zero else quiet, recipe.plan.steps) as shown:
         outcome = fit(
             task, source, recipe.plan, folder,
             fabric=fabric, recipe=about, judge=judge, hear=shown,
         )  # fmt: skip
-    if isinstance(recipe.job, Finetune) and fabric.is_global_zero:
-        let_through(recipe.job, outcome.net, data, folder, about)
     if not fabric.is_global_zero:
         return None
+    if isinstance(job, Finetune):
+        let_through(job, outcome.net, data, folder, about)
+    if isinstance(job, TrainVeil):
+        assert isinstance(source, Samples)
+        job.finish(source, folder, say)
+        return folder / LAST  # what the next run begins with, and what ships
     best = folder / BEST
     return best if best.exists() else folder / LAST
+
+
+def _guard(folder: Path, *, resume: bool) -> None:
+    """Raises FileExistsError where a run would be overwritten, or cannot be gone on with."""
+    if (folder / STATE).exists() and resume:
+        return
+    left = sorted(p.name for p in folder.glob("last.*") if p.suffix != ".new")
+    if left and resume:
+        missing = f"but not {STATE}, which it takes to go on: take another --out"
+        raise FileExistsError(f"{folder} holds {left[0]}, {missing}")
+    if left:
+        raise FileExistsError(f"{folder} holds a run: use --resume, or another --out")
+
+
+def begun(job: Job, out: Path) -> Job:
+    """The job with the last checkpoint of the recipe that it begins after, found in `out`. Raises
+    FileNotFoundError where that one has not been trained."""
+    if not isinstance(job, TrainVeil) or job.after is None or job.start is not None:
+        return job
+    start = out / job.after / LAST
+    if not start.is_file():
+        how = f"train {job.after} first, or name a checkpoint with --start"
+        raise FileNotFoundError(f"{start} is missing: {how}")
+    return replace(job, start=str(start))
+
+
+def _done(folder: Path, steps: int) -> bool:
+    """Whether the last checkpoint is that of the last step."""
+    last = folder / LAST
+    return last.exists() and int(read_about(last)["step"]) >= steps
 
 
 def unfit(recipe: Recipe, data: Data) -> str:

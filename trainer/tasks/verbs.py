@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from engines.restorer import Kind
-from trainer.dataset import recognise
-from trainer.datasets.scenes import Scenes
 from trainer.feed.data import read
-from trainer.recipes import RECIPES as VEIL
 from trainer.tasks.recipes import RECIPES
 from trainer.tasks.run import Settings, changed, run
 
 
 def table() -> Iterator[tuple[str, str]]:
     """Name and purpose of everything that can be trained."""
-    for name, make in VEIL.items():
+    for name, make in RECIPES.items():
         yield name, make().about
-    for name, make_other in RECIPES.items():
-        yield name, make_other().about
 
 
 def train(
@@ -31,15 +25,6 @@ def train(
 ) -> Path | None:  # fmt: skip
     """Trains one recipe by name. kinds, without: as trainer/feed/data.py's `read` has them. Raises
     ValueError for an unknown recipe, and for a setting or a data set that it has no use for."""
-    if name in VEIL:
-        if dry or kinds or without or settings != Settings():
-            raise ValueError(f"{name} takes only --data, --out and --resume")
-        found = recognise(data)
-        if found.dataset != Scenes.name:
-            raise ValueError(f"{data} is {found.dataset}, and {name} trains on {Scenes.about}")
-        from trainer.run import run as run_veil
-
-        return run_veil(VEIL[name](), data, out, resume=resume, say=typer.echo)
     if name not in RECIPES:
         raise ValueError(f"no recipe is named {name!r}: see surgiclear recipes")
     recipe = changed(RECIPES[name](), settings)

@@ -55,7 +55,7 @@ def test_val_is_kept_aside_before_test(tmp_path: Path) -> None:
     [
         (trees.surgclean, ("pairs", "pools")),
         (trees.lsvd, ("pairs", "clips", "pools")),
-        (trees.scenes, ("pairs", "clips", "pools")),
+        (trees.scenes, ("pairs", "clips", "pools", "scenes")),
         (trees.clip_folders, ("clips",)),
         (trees.desmoke_lap, ("pools",)),
         (desmokedata, ("pairs", "pools")),
@@ -64,7 +64,7 @@ def test_val_is_kept_aside_before_test(tmp_path: Path) -> None:
 def test_what_a_layout_offers(tmp_path: Path, make: Make, offers: tuple[Need, ...]) -> None:
     data = read(make(tmp_path))
     assert data.offers == offers
-    for need in {"pairs", "clips", "pools"} - set(offers):
+    for need in {"pairs", "clips", "pools", "scenes"} - set(offers):
         with pytest.raises(ValueError, match="nothing to train on"):
             data.halves(need)  # type: ignore[arg-type]
 
@@ -114,6 +114,15 @@ def test_what_a_check_found_damaged_is_left_out(tmp_path: Path) -> None:
     assert len(shots(read(root, without=report))[0]) == 5
     moved = root.rename(tmp_path / "elsewhere")
     assert len(shots(read(moved, without=report))[0]) == 5
+
+
+def test_files_that_a_check_left_out_are_told(tmp_path: Path) -> None:
+    root = trees.scenes(tmp_path / "data")
+    bad = root / "clean" / "cam__P1_clean_1.jpg", root / "pairs" / "scene01" / "smoky_002.jpg"
+    for path in bad:
+        path.write_bytes(b"nothing")
+    assert not read(root).left_out
+    assert read(root, without=checked(root, tmp_path / "check.json")).left_out == set(bad)
 
 
 def test_a_check_of_something_else_is_refused(tmp_path: Path) -> None:

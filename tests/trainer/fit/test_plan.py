@@ -28,6 +28,14 @@ def test_a_difference_is_named_and_what_steers_no_loss_is_none() -> None:
     assert difference(a, {"plan": told(PLAN), "job": 1}) == "job: None, now 1"
 
 
+def test_a_field_that_a_run_did_not_know_yet_counts_as_its_default() -> None:
+    older = {"plan": told(PLAN)}
+    del older["plan"]["ema_buffers"]
+    assert difference(older, {"plan": told(PLAN)}) is None
+    found = difference(older, {"plan": told(replace(PLAN, ema_buffers=True))})
+    assert found == "plan.ema_buffers: False, now True"
+
+
 def test_shares() -> None:
     assert replace(PLAN, accumulate=2).share(3) == 2
     for processes in (5, 13):

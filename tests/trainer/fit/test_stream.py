@@ -57,6 +57,21 @@ def test_the_loader_gives_whole_parts() -> None:
     assert [b["index"].shape for b in batches] == [(4,)] * 4
 
 
+class Endless(torch.utils.data.Dataset[Batch]):
+    """Sample n is n."""
+
+    def __getitem__(self, number: int) -> Batch:
+        return {"index": torch.tensor(number)}
+
+
+def test_samples_without_an_end_come_by_their_own_numbers() -> None:
+    plan = replace(PLAN, accumulate=1)
+    seen = [b["index"].tolist() for b in loader(Endless(), plan, 3)]
+    assert seen == [[12, 13, 14, 15], [16, 17, 18, 19]]
+    halves = [next(iter(loader(Endless(), plan, 3, rank=r, processes=2))) for r in range(2)]
+    assert [h["index"].tolist() for h in halves] == [[12, 13], [14, 15]]
+
+
 def test_nothing_to_train_on_is_said() -> None:
     class Empty(Counted):
         def __len__(self) -> int:
