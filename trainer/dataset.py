@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.datasets import LAYOUTS, Found
-from trainer.datasets.cache import PictureDamaged
+from trainer.datasets.cache import picture
 from trainer.datasets.check import Report, examine
 from trainer.datasets.scenes import (
     HELD_OUT_SHARE,
@@ -69,10 +69,7 @@ def check(folder: Path, *, decode: bool = True, workers: int | None = None) -> R
 
 def load(path: Path, size: tuple[int, int] | None = None) -> Pixels:
     """RGB h w 3. Raises PictureDamaged for a file that is no picture."""
-    data = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if data is None:
-        raise PictureDamaged(f"{path} is not a readable picture")
-    pixels: Pixels = np.ascontiguousarray(data[..., ::-1])
+    pixels: Pixels = np.ascontiguousarray(picture(path)[..., ::-1])
     return pixels if size is None else resize(pixels, size)
 
 

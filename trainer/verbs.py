@@ -101,18 +101,18 @@ def check(
 
 @dataset_app.command("pack")
 def pack(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data set of pairs.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data set of pictures.")],
     out: Out = Path("shards"),
-    per_shard: Annotated[int, typer.Option(min=1, help="Pairs in a shard.")] = 500,
+    per_shard: Annotated[int, typer.Option(min=1, help="Samples in a shard.")] = 500,
 ) -> None:
-    """Pack sound pairs into tar shards (WebDataset's naming) for slow disks and networks."""
+    """Pack what is sound into tar shards (WebDataset's naming), which train and check take."""
     from trainer.dataset import check as run
     from trainer.datasets.shards import write
 
     with plainly():
         report = run(folder)
         left_out = len(report.found.items) - len(report.items)
-        shards = write(report.items, out, per_shard=per_shard)
+        shards = write(report.found, report.items, out, per_shard=per_shard)
     typer.echo(f"wrote {len(shards)} shards to {out}; {left_out} unsound items left out")
 
 

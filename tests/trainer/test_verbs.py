@@ -52,6 +52,8 @@ def test_packing_leaves_out_what_is_unsound(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("dataset", "pack", root, "--out", tmp_path / "shards", "--per-shard", 10)
     assert code == 0 and "wrote 2 shards" in out and "1 unsound" in out
     assert len(list((tmp_path / "shards").glob("*.tar"))) == 2
+    code, out, _ = run("dataset", "check", tmp_path / "shards")
+    assert code == 0 and out.startswith("surgclean, ") and "packed in 2 shard(s): 17 items" in out
 
 
 @pytest.mark.parametrize(

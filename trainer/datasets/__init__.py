@@ -10,12 +10,14 @@ from trainer.datasets.lsvd import Lsvd
 from trainer.datasets.pair_folders import PairFolders
 from trainer.datasets.scenes import Scenes
 from trainer.datasets.see_through_smoke import SeeThroughSmoke
+from trainer.datasets.shards import Packed
 from trainer.datasets.surgclean import SurgClean
 from trainer.datasets.videos import Videos
 
 __all__ = ["LAYOUTS", "Found", "Item", "Layout", "Problem"]
 
 LAYOUTS: tuple[Layout, ...] = (
+    Packed(),
     SurgClean(),
     Lsvd(),
     SeeThroughSmoke(),

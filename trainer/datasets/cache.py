@@ -7,6 +7,7 @@ A picture takes h*w*3 bytes at a place given by its number; a second file holds 
 from __future__ import annotations
 
 import hashlib
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from trainer.datasets.members import ShardDamaged, content, place_of, stamp
+
 Pixels = NDArray[np.uint8]
 REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
            (2, cv2.IMREAD_REDUCED_COLOR_2))  # fmt: skip
 
 
 class PictureDamaged(ValueError):
-    """A file that is no picture; `surgiclear dataset check` finds them all beforehand."""
+    """A file, or a member of a shard, that is no picture; `surgiclear dataset check` finds them
+    all beforehand."""
 
 
 def decode(path: Path, size: tuple[int, int] | None = None) -> Pixels:
@@ -33,9 +37,7 @@ def decode(path: Path, size: tuple[int, int] | None = None) -> Pixels:
     flag = cv2.IMREAD_COLOR
     if size is not None and path.suffix.lower() in (".jpg", ".jpeg"):
         flag = _reduction(path, size)
-    data = cv2.imread(str(path), flag)
-    if data is None:
-        raise PictureDamaged(f"{path} is not a readable picture")
+    data = picture(path, flag)
     if size is not None and data.shape[:2] != size:
         shrinks = data.shape[0] >= size[0] and data.shape[1] >= size[1]
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -44,10 +46,29 @@ def decode(path: Path, size: tuple[int, int] | None = None) -> Pixels:
     return out
 
 
+def picture(path: Path, flag: int = cv2.IMREAD_COLOR) -> Pixels:
+    """h w 3 in OpenCV's order, from a file or out of a shard. Raises PictureDamaged."""
+    place = place_of(path)
+    if place is None:
+        data = cv2.imread(str(path), flag)
+    else:
+        try:
+            raw = np.frombuffer(place.read(), np.uint8)
+        except ShardDamaged as error:
+            raise PictureDamaged(str(error)) from error
+        data = cv2.imdecode(raw, flag) if raw.size else None
+    if data is None:
+        raise PictureDamaged(f"{path} is not a readable picture")
+    out: Pixels = data
+    return out
+
+
 def _reduction(path: Path, size: tuple[int, int]) -> int:
     try:
-        with Image.open(path) as picture:
-            w, h = picture.size
+        with Image.open(path if path.is_file() else io.BytesIO(content(path))) as image:
+            w, h = image.size
+    except ShardDamaged as error:
+        raise PictureDamaged(str(error)) from error
     except OSError as error:
         raise PictureDamaged(f"{path} is not a readable picture") from error
     for factor, flag in REDUCED:
@@ -111,9 +132,10 @@ def _sum(pixels: Pixels) -> int:
 
 
 def _digest(paths: Sequence[Path]) -> str:
-    """Names, sizes and times of the files: another list, or a changed file, is another cache."""
+    """Names, sizes and times (in shards: checksums) of the files: another list, or a changed file,
+    is another cache."""
     words = hashlib.blake2b(digest_size=8)
     for path in paths:
-        status = path.stat()
-        words.update(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        size, changed = stamp(path)
+        words.update(f"{path.absolute()}\0{size}\0{changed}\n".encode())
     return words.hexdigest()

@@ -18,6 +18,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from trainer.datasets.item import Found, Item, Problem
+from trainer.datasets.members import ShardDamaged, content
 
 JPEG = b"\xff\xd8\xff"
 
@@ -93,7 +94,9 @@ class Report:
 def look(path: Path) -> Looked:
     """Decodes a picture whole and strictly: a JPEG that a viewer would mend is damaged here."""
     try:
-        data = path.read_bytes()
+        data = content(path)
+    except ShardDamaged as error:
+        return Looked(path, None, "", str(error))
     except OSError as error:
         return Looked(path, None, "", f"cannot be read ({error.strerror})")
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -63,7 +63,7 @@ class Problem:
 class Found:
     """What a folder holds. variant: which published edition of it; notes: worth knowing, not
     wrong; assumed: which picture is clear is told by its place alone, so only a recipe that wants
-    clips may believe it."""
+    clips may believe it; packed: the pictures lie in shards (trainer/datasets/members.py)."""
 
     dataset: str
     root: Path
@@ -72,6 +72,7 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     assumed: bool = False
+    packed: bool = False
 
     def wrong(self, path: Path, what: str) -> None:
         self.problems.append(Problem(path, what))

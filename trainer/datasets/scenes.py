@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.datasets.item import Found, Item, child, last_number, pictures
+from trainer.datasets.members import listed
 
 # patients no model ever trains on; cholec80 and "unknown" cannot be told apart, so they train
 HELD_OUT_SHARE = 0.2
@@ -57,7 +58,8 @@ def patient_of(name: str) -> str:
 
 def clear_frames(root: Path) -> list[ClearFrame]:
     """All clear frames, sorted by name."""
-    return [ClearFrame(p, patient_of(p.name)) for p in sorted((root / "clean").glob("*.jpg"))]
+    found = sorted(p for p in listed(root / "clean") if p.suffix == ".jpg")
+    return [ClearFrame(p, patient_of(p.name)) for p in found]
 
 
 def pairs(root: Path) -> list[Pair]:

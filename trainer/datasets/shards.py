@@ -1,7 +1,8 @@
 """Data sets as tar files of WebDataset's naming: KEY.input.png, KEY.gt.png, KEY.json, in a row.
 
-Read from front to back, so that a slow disk or a network share is never asked to seek. One shard
-belongs to one worker of one process.
+Training takes them as any layout: each picture is one seek away (trainer/datasets/members.py), so
+that sample n is the same as from the folder. `Shards` reads them from front to back instead, for a
+disk that should never be asked to seek; one shard then belongs to one worker of one process.
 """
 
 from __future__ import annotations
@@ -9,52 +10,101 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from trainer.datasets.cache import PictureDamaged, Pixels
-from trainer.datasets.item import Item
+from trainer.datasets.item import Found, Item
+from trainer.datasets.members import INDEX, keep, opened, packed
 from trainer.datasets.reader import Example, Shape, shaped
 
+FACTS = ("name", "scene", "split", "kind", "level", "splash_type", "position")
 
-def write(items: Sequence[Item], out: Path, *, per_shard: int = 500) -> list[Path]:
-    """Packs pairs, their files' bytes as they are. Shards appear whole. Returns their paths.
 
-    Raises FileExistsError where shards are there already, ValueError without a pair.
+class Packed:
+    """Reads the layout: any data set that `write` packed, with the items it had as a folder."""
+
+    name = "shards"
+    about = "*.tar as surgiclear dataset pack makes them"
+
+    def recognise(self, folder: Path) -> Path | None:
+        return folder if packed(folder) else None
+
+    def read(self, root: Path) -> Found:
+        """Raises as `opened`."""
+        index = opened(root)
+        found = Found(
+            index.about["dataset"], root,
+            variant=", ".join(filter(None, (
+                index.about["variant"], f"packed in {len(index.sizes)} shard(s)"))),
+            assumed=index.about["assumed"], packed=True,
+        )  # fmt: skip
+        for name, size in index.sizes.items():
+            path = root / name
+            now = path.stat().st_size if path.is_file() else None
+            if now is None:
+                found.wrong(path, "is missing")
+            elif now != size:
+                found.wrong(path, f"has {now} bytes and had {size}: truncated or altered")
+        found.items += [_item(root, facts) for facts in index.samples]
+        return found
+
+
+def _item(root: Path, facts: Mapping[str, Any]) -> Item:
+    files = {side: root / name for side, (name, _) in facts["files"].items()}
+    return Item(
+        **{key: facts[key] for key in FACTS},
+        degraded=files.get("input"), clear=files.get("gt"), mask=files.get("mask"),
+    )  # fmt: skip
+
+
+def write(found: Found, items: Sequence[Item], out: Path, *, per_shard: int = 500) -> list[Path]:
+    """Packs items of a data set, their files' bytes as they are. Shards appear whole, their index
+    last. Returns the paths of the shards.
+
+    Raises FileExistsError where shards are there already, ValueError without a picture, and where
+    the data set is packed.
     """
-    pairs = [item for item in items if item.paired]
-    if not pairs:
-        raise ValueError("the data set holds no pair")
+    if found.packed:
+        raise ValueError(f"{found.root} is packed already")
+    items = [item for item in items if item.files]
+    if not items:
+        raise ValueError("the data set holds no picture")
     out.mkdir(parents=True, exist_ok=True)
-    if any(out.glob("*.tar")):
+    if any(out.glob("*.tar")) or (out / INDEX).exists():
         raise FileExistsError(f"{out} holds shards already")
+    about = {"dataset": found.dataset, "variant": found.variant, "assumed": found.assumed,
+             "count": len(items), "per_shard": per_shard}  # fmt: skip
     # neighbours are alike: a fixed shuffle spreads scenes over the shards
-    order = np.random.default_rng(0).permutation(len(pairs))
+    order = np.random.default_rng(0).permutation(len(items))
     written = []
-    for number in range(0, len(pairs), per_shard):
+    for number in range(0, len(items), per_shard):
         path = out / f"{number // per_shard:06d}.tar"
         beside = path.with_suffix(".part")
         with tarfile.open(beside, "w") as tar:
             for place in order[number : number + per_shard]:
-                _add(tar, f"{place:08d}", pairs[int(place)])
+                _add(tar, f"{place:08d}", items[int(place)], found.root, about)
         beside.replace(path)
         written.append(path)
+    keep(out)
     return written
 
 
-def _add(tar: tarfile.TarFile, key: str, item: Item) -> None:
+def _add(tar: tarfile.TarFile, key: str, item: Item, root: Path, about: Mapping[str, Any]) -> None:
     sides = (("input", item.degraded), ("gt", item.clear), ("mask", item.mask))
+    files = {}
     for side, path in sides:
         if path is not None:
-            _file(tar, f"{key}.{side}{path.suffix.lower()}", path.read_bytes())
-    facts = {
-        "name": item.name, "scene": item.scene, "split": item.split, "kind": item.kind,
-        "level": item.level, "splash_type": item.splash_type, "position": item.position,
-    }  # fmt: skip
+            data = path.read_bytes()
+            _file(tar, f"{key}.{side}{path.suffix.lower()}", data)
+            files[side] = (path.relative_to(root).as_posix(), zlib.crc32(data))
+    facts = {**{key: getattr(item, key) for key in FACTS}, "files": files, "set": about}
     _file(tar, f"{key}.json", json.dumps(facts).encode())
 
 
@@ -66,7 +116,7 @@ def _file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """Reads shards. `examples` may be given to torch's IterableDataset by each worker."""
+    """Reads the pairs in shards; each worker of an IterableDataset may ask for `examples`."""
 
     paths: tuple[Path, ...]
     shape: Shape = Shape()
@@ -123,7 +173,8 @@ def _samples(path: Path) -> Iterator[tuple[dict[str, bytes], dict[str, object]]]
                 continue
             side = member.name.split(".")[1]
             if side == "json":
-                yield sides, json.loads(file.read())
+                if {"input", "gt"} <= sides.keys():
+                    yield sides, json.loads(file.read())
                 sides = {}
             else:
                 sides[side] = file.read()

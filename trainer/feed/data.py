@@ -72,7 +72,8 @@ class Data:
         if need == "clips":
             return item.paired and item.position is not None
         if need == "scenes":
-            return self.found.dataset == Scenes.name and item.clear is not None
+            scenes = self.found.dataset == Scenes.name and not self.found.packed
+            return scenes and item.clear is not None
         if self.found.assumed:
             return False
         return item.paired if need == "pairs" else bool(item.degraded or item.clear)

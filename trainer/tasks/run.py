@@ -194,8 +194,9 @@ def unfit(recipe: Recipe, data: Data) -> str:
         names = "none"
         if any(i.video for i in data.items):
             names = "none; surgiclear curate makes pairs of video"
+    what = f"{data.found.dataset} in shards" if data.found.packed else data.found.dataset
     return (
-        f"{data.root} is {data.found.dataset}, which holds no {WORDS[recipe.job.needs]} for "
+        f"{data.root} is {what}, which holds no {WORDS[recipe.job.needs]} for "
         f"{recipe.name}. Recipes that fit it: {names}"
     )
 

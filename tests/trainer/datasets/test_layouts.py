@@ -29,7 +29,7 @@ def test_each_tree_is_recognised_as_what_it_is_and_is_sound(tmp_path: Path) -> N
         "desmoke-lap": trees.desmoke_lap, "see-through-smoke": trees.see_through_smoke,
         "pairs": trees.pair_folders,
     }  # fmt: skip
-    assert {layout.name for layout in LAYOUTS} == {*made, "scenes", "clips", "videos"}
+    assert {layout.name for layout in LAYOUTS} == {*made, "scenes", "clips", "videos", "shards"}
     for name, make in made.items():
         found = dataset.recognise(make(tmp_path / name))
         assert found.dataset == name
