@@ -123,7 +123,7 @@ class VeilRestorer:
     put 0.5 where under two per cent of clear frames would be called degraded.
     presence_offset_beside: the same beside a reference, where the net tells more; None: no other.
     share: how much of the repair full strength is, from the bundle: the net's own estimate is a
-    little too bold.
+    little too bold. share_beside: the same beside a reference, which steadies it; None: no other.
     """
 
     def __init__(
@@ -134,10 +134,12 @@ class VeilRestorer:
         presence_offset: tuple[float, float, float] = (0.0, 0.0, 0.0),
         presence_offset_beside: tuple[float, float, float] | None = None,
         share: float = 1.0,
+        share_beside: float | None = None,
     ) -> None:
         self._engine = engine
         self._name = name
         self._share = share
+        self._share_beside = share if share_beside is None else share_beside
         self._offset = np.array(presence_offset, np.float32)
         self._beside = np.array(presence_offset_beside or presence_offset, np.float32)
         self._no_reference = np.zeros((1, 3, *INPUT_SIZE), np.float32)
@@ -173,7 +175,8 @@ class VeilRestorer:
         else:
             self._held = True
         self._state = self._smooth(self._seen.prediction, change)
-        return Analysis(detection=self._seen.detection, maps=self._state.coefficients(self._share))
+        share = self._share if self._reference is None else self._share_beside
+        return Analysis(detection=self._seen.detection, maps=self._state.coefficients(share))
 
     def _look(self, small: Floats) -> Seen:
         """Runs the net once."""
@@ -247,6 +250,7 @@ def from_bundle(bundle: Bundle) -> VeilRestorer:
         presence_offset=(smoke, fog, splash),
         presence_offset_beside=(beside[0], beside[1], beside[2]),
         share=next(iter(manifest.numbers("share")), 1.0),
+        share_beside=next(iter(manifest.numbers("share_beside")), None),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from engines import onnxrt
@@ -34,6 +35,7 @@ def test_a_net_becomes_a_bundle_that_answers_as_torch_does(tmp_path: Path) -> No
         version="1.2.3",
         presence_offset=(0.5, 0.0, -0.5),
         presence_offset_beside=(0.5, 0.0, -0.5),
+        share_beside=0.9,
         card="a card",
         command="a command",
         training_data="none",
@@ -71,7 +73,8 @@ def test_the_offset_of_the_bundle_rules_the_restorer(tmp_path: Path) -> None:
         folder = tmp_path / f"b{offset:g}".replace("-", "m")
         publish_veil(
             small_net(), folder, version="1.0.0", presence_offset=(offset, 0.0, 0.0),
-            presence_offset_beside=(-offset, 0.0, 0.0), card="", command="", training_data="",
+            presence_offset_beside=(-offset, 0.0, 0.0), share_beside=0.9, card="", command="",
+            training_data="",
         )  # fmt: skip
         restorer: VeilRestorer = from_bundle(read(folder))
         grey = Rgb(np.full((90, 160, 3), 120, np.uint8))
@@ -82,14 +85,18 @@ def test_the_offset_of_the_bundle_rules_the_restorer(tmp_path: Path) -> None:
     assert probability(5.0, referred=True) > 0.9  # beside a reference the other one holds
 
 
-def test_the_share_of_the_bundle_rules_the_repair(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_share_of_the_bundle_rules_the_repair(tmp_path: Path, beside: bool) -> None:
     def maps(share: float) -> np.ndarray:
         folder = tmp_path / f"b{round(10 * share)}"
         publish_veil(
-            small_net(share), folder, version="1.0.0", presence_offset=(0.0, 0.0, 0.0),
-            presence_offset_beside=(0.0, 0.0, 0.0), card="", command="", training_data="",
+            small_net(0.7 if beside else share), folder, version="1.0.0",
+            presence_offset=(0.0, 0.0, 0.0), presence_offset_beside=(0.0, 0.0, 0.0),
+            share_beside=share if beside else 0.3, card="", command="", training_data="",
         )  # fmt: skip
         restorer = from_bundle(read(folder))
+        if beside:
+            restorer.refer(Rgb(np.full((90, 160, 3), 90, np.uint8)))
         found: np.ndarray = restorer.analyse(Rgb(np.full((90, 160, 3), 120, np.uint8))).maps
         return found
 
