@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from training import FAST, drawn, scene, veiled
 
 import models
+from engines.picture import Rgb
 from models.veil import Veil
 from trainer.datasets.scenes import ClearFrame, patient_of
 from trainer.feed.data import read
-from trainer.fit.checkpoint import BEST, LAST, STATE, read_about
+from trainer.fit.checkpoint import BEST, LAST, STATE, read_about, save_weights
 from trainer.presence import GROUPS, Fitted, group
-from trainer.recipes import RECIPES, veil_fold
+from trainer.recipes import FOLDS, RECIPES, veil_fold
+from trainer.release import unseen
 from trainer.tasks import veil
 from trainer.tasks.distill import Distill
 from trainer.tasks.job import Recipe
@@ -107,6 +111,29 @@ def test_a_run_begins_with_the_one_before_and_ends_with_a_head(
     assert about["job"]["mix"]["real"] == 0.42 and about["plan"]["steps"] == 2
     assert "psnr" in read_about(done.with_name(BEST))["figures"]
     assert "scenes: 11 items to train on, 2 kept aside" in said.getvalue()
+
+
+def test_what_publishes_and_judges_reads_the_last_weights(
+    train: Train, root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"veil-fold0/presence\.pt is missing"):
+        unseen(tmp_path, root)
+    train(short(RECIPES["veil-synthetic"]()))
+    done = train(short(RECIPES["veil"]()))
+    assert done is not None
+    for number in range(len(FOLDS)):
+        shutil.copytree(done.parent, tmp_path / f"veil-fold{number}")
+    seen = Rgb(scene(7, 90, 160))
+    judged = unseen(tmp_path, root)("6").analyse(seen)
+    assert np.isfinite(judged.maps).all()
+    with torch.no_grad():
+        trained_net = trained(done)
+        last = trained_net.local[2]
+        assert isinstance(last, torch.nn.Conv2d) and last.bias is not None
+        last.bias.add_(2.0)
+    save_weights(tmp_path / "veil-fold1" / LAST, trained_net, {})
+    other = unseen(tmp_path, root)("6").analyse(seen)  # scene 6 is fold 1's
+    assert np.abs(other.maps - judged.maps).max() > 1e-3
 
 
 def test_start_overrides_where_a_run_begins(train: Train, tmp_path: Path) -> None:
