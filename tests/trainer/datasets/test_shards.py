@@ -68,6 +68,8 @@ def test_only_pairs_are_read_in_a_row(tmp_path: Path) -> None:
     found = dataset.recognise(trees.scenes(tmp_path / "data"))
     paths = write(found, found.items, tmp_path / "shards", per_shard=4)
     names = {str(facts["name"]) for _, facts in Shards(tuple(paths)).examples()}
-    assert names == {item.name for item in found.items if item.paired} < {
-        item.name for item in found.items
-    }
+    assert (
+        names
+        == {item.name for item in found.items if item.paired}
+        < {item.name for item in found.items}
+    )
