@@ -52,9 +52,10 @@ def test_all_weights_together_stay_small() -> None:
 
 
 @needs_data
-def test_focalnet_gains_on_scenes_it_was_not_trained_on() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_they_gain_on_scenes_they_were_not_trained_on(name: str) -> None:
     assert DATA is not None
-    net = models.load(trained("focalnet")).eval()
+    net = models.load(trained(name)).eval()
     gains = []
     for scene in ASIDE:
         pair = next(p for p in dataset.pairs(DATA) if p.scene == scene)
