@@ -193,6 +193,13 @@ def _at(root: Path) -> Index | None:
     return _read(root, status.st_mtime_ns, status.st_size)
 
 
+def _within(root: Path, *names: str) -> None:
+    """Raises ShardDamaged for a name that leads out of the folder: shards come from elsewhere."""
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ShardDamaged(f"{root} names {name}, which lies outside of it")
+
+
 @lru_cache(maxsize=8)
 def _read(root: Path, changed_ns: int, size: int) -> Index:
     """changed_ns, size: of the file, so that another index is another entry."""
@@ -206,8 +213,11 @@ def _read(root: Path, changed_ns: int, size: int) -> Index:
             tar = root / sample["shard"]
             for side, (member, offset, length) in sample["at"].items():
                 name, checksum = sample["files"][side]
+                _within(root, sample["shard"], name)
                 # a picture of many pairs is in many samples: the first one stands for all
                 places.setdefault(name, Place(tar, member, offset, length, checksum))
         return Index(told["about"], told["shards"], tuple(told["samples"]), places)
+    except ShardDamaged:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no index of shards: delete it, it is made anew") from error

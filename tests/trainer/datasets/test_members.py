@@ -159,6 +159,16 @@ def test_veil_is_not_trained_from_shards(tmp_path: Path) -> None:
             console=Console(file=StringIO()))  # fmt: skip
 
 
+@pytest.mark.parametrize("leads", ["/etc/outside.png", "a/../../outside.png"])
+def test_no_shard_names_a_picture_outside_of_its_folder(tmp_path: Path, leads: str) -> None:
+    shards = pack(trees.lsvd(tmp_path / "data"), tmp_path / "shards")
+    told = json.loads((shards / INDEX).read_text())
+    told["samples"][0]["files"]["input"][0] = leads
+    (shards / INDEX).write_text(json.dumps(told))
+    with pytest.raises(ShardDamaged, match=r"outside\.png, which lies outside of it"):
+        dataset.recognise(shards)
+
+
 def test_the_index_is_made_anew_where_it_is_missing(tmp_path: Path) -> None:
     shards = pack(trees.lsvd(tmp_path / "data"), tmp_path / "shards")
     items = dataset.recognise(shards).items
