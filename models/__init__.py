@@ -23,8 +23,9 @@ def _ramit(variant: str) -> Module:
 
 def _focalnet(variant: str) -> Module:
     from models.focalnet import FocalNet
+    from models.steered import Steered
 
-    return FocalNet()
+    return {"default": FocalNet, "steered": Steered}[variant]()
 
 
 def _convir(variant: str) -> Module:
@@ -118,12 +119,13 @@ RESTORERS: dict[str, Spec] = {
         paper="Cui et al., Focal Network for Image Restoration, ICCV 2023",
         year=2023,
         licence="MIT (c-yn/FocalNet)",
-        purpose="convolutions only; the safer choice at 1080p",
+        purpose="convolutions only; the safer choice at 1080p; `steered` takes a reference",
         parameters=3_741_532,
         size_multiple=4,
         half_unsafe=None,
         gmacs_720p=383.4,
         make=_focalnet,
+        variants=("default", "steered"),
     ),
     "convir": Spec(
         name="ConvIR",
@@ -287,9 +289,9 @@ RESTORERS: dict[str, Spec] = {
 }
 
 
-def load(path_or_name: str | Path, *, ema: bool = False) -> Module:
+def load(path_or_name: str | Path, *, ema: bool = False, steered: bool = False) -> Module:
     """The network that a checkpoint is for, recognised by its keys and shapes; or, given a
     network's name or `name:variant`, that one with fresh weights. Details: models/weights.py."""
     from models.weights import load as load_weights
 
-    return load_weights(path_or_name, ema=ema)
+    return load_weights(path_or_name, ema=ema, steered=steered)

@@ -7,7 +7,7 @@ WeightsError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ TABLES = ("params", "params_ema", "state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # put before every key by DataParallel, by torch.compile
 # of SelfSVD's checkpoints: a flow net with terms of its own, which ours does without
 FOREIGN, BESIDE = "pwcnet.", "ref_feat_extract.0.weight"
+STEER = "steer."  # of a branch beside FocalNet (models/steered.py), which it does without
 SHOWN = 4  # keys of a kind named in a message
 
 
@@ -119,6 +120,16 @@ def _own(table: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in table.items() if not (along and key.startswith(FOREIGN))}
 
 
+def steers(table: Iterable[str]) -> bool:
+    """Whether some of these keys are of a steering branch."""
+    return any(key.startswith(STEER) for key in table)
+
+
+def plain(table: Mapping[str, Value]) -> dict[str, Value]:
+    """Without a steering branch: what the network beside it takes."""
+    return {key: value for key, value in table.items() if not key.startswith(STEER)}
+
+
 def recognise(shapes: Shapes, path: str | Path = "these tensors") -> tuple[str, str]:
     """Name and variant of the network that has exactly these keys and shapes.
 
@@ -177,10 +188,11 @@ def read(path: str | Path, *, ema: bool = False) -> dict[str, torch.Tensor]:
     return table
 
 
-def load(path_or_name: str | Path, *, ema: bool = False) -> nn.Module:
+def load(path_or_name: str | Path, *, ema: bool = False, steered: bool = False) -> nn.Module:
     """The network that a checkpoint is for, with its weights, in eval mode and float32.
 
     path_or_name: a file; or a network's name, or `name:variant`, for one with fresh weights.
+    steered: with the branch that takes a reference, where a file has one; else it is left out.
     Raises UnreadableWeights, ForeignWeights; ValueError for a variant that a network has not.
     """
     path = Path(path_or_name)
@@ -191,6 +203,8 @@ def load(path_or_name: str | Path, *, ema: bool = False) -> nn.Module:
         names = ", ".join(RESTORERS)
         raise UnreadableWeights(path, f"neither a file nor a network's name ({names})")
     table = _own(read(path, ema=ema))
+    if not steered:
+        table = plain(table)
     shapes = {key: tuple(value.shape) for key, value in table.items()}
     name, variant = recognise(shapes, path)
     net = RESTORERS[name].build(variant)

@@ -103,6 +103,19 @@ def test_half_precision_is_widened(table: Table, tmp_path: Path) -> None:
     assert_same(net, {k: v.float() if v.is_floating_point() else v for k, v in half.items()})
 
 
+def test_a_steering_branch_comes_where_it_is_asked_for(tmp_path: Path) -> None:
+    both = RESTORERS["focalnet"].build("steered").state_dict()
+    own = {key: value for key, value in both.items() if not key.startswith("steer.")}
+    path = saved(tmp_path, {"params": both})
+    for steered, name, want in ((False, "FocalNet", own), (True, "Steered", both)):
+        net = models.load(path, steered=steered)
+        assert type(net).__name__ == name
+        assert net.state_dict().keys() == want.keys()
+        assert all(torch.equal(v, want[k]) for k, v in net.state_dict().items())
+    bare = saved(tmp_path, {"params": own})
+    assert type(models.load(bare, steered=True)).__name__ == "FocalNet"
+
+
 def test_a_name_gives_fresh_weights() -> None:
     assert type(models.load("ramit")).__name__ == "RAMiT"
     count = sum(p.numel() for p in models.load("mambair:testyml").parameters())
