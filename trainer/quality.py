@@ -24,6 +24,7 @@ from trainer.pixels import Image, Pixels, grey_levels, unit
 
 Say = Callable[[str], None]
 SYNTHETIC_SIZE = (270, 480)  # h w
+SYNTHETIC_COUNT = 1000  # a mean over the dense third of 300 moves by 0.3 dB with the draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,12 @@ def another(
 
 
 def synthetic(
-    root: Path, restorer: Restorer, *, count: int = 300, seed: int = 7, say: Say = lambda _: None
+    root: Path,
+    restorer: Restorer,
+    *,
+    count: int = SYNTHETIC_COUNT,
+    seed: int = 7,
+    say: Say = lambda _: None,
 ) -> SyntheticReport:
     """Smoke, fog and splash of every severity over held-out clear frames."""
     frames = truthful_frames(root)

@@ -23,7 +23,7 @@ def report(
     restorer: Restorer,
     *,
     folds: Callable[[str], Restorer] | None = None,
-    synthetic_count: int = 300,
+    synthetic_count: int = quality.SYNTHETIC_COUNT,
     say: Say = lambda _: None,
 ) -> tuple[dict[str, Any], str]:
     """Figures and text. folds: a restorer for each scene that was not trained on it; without,
