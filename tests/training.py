@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from models.focalnet import FocalNet
 from models.selfsvd import SelfSVD
+from models.steered import Steered
 from models.veil import Veil
+from trainer.feed.answered import Answered
 from trainer.feed.clips import Clips, clips
 from trainer.feed.crops import Crops
 from trainer.feed.data import read
@@ -31,6 +33,7 @@ from trainer.tasks.critic import Critic, Generator
 from trainer.tasks.distill import DistillTask, Frames
 from trainer.tasks.job import Recipe
 from trainer.tasks.restore import RestoreTask
+from trainer.tasks.steer import SteerTask
 from trainer.tasks.unpaired import UnpairedTask
 from trainer.tasks.veil import VeilTask
 from trainer.tasks.video import VideoTask
@@ -136,6 +139,11 @@ def small_distilled() -> Task:
     return DistillTask(Veil(widths=(8, 8, 16, 16)), teacher, FAST)
 
 
+def steering() -> SteerTask:
+    torch.manual_seed(1)
+    return SteerTask(Steered(8, 1), FAST)
+
+
 def drawn() -> Samples:
     """Samples of veil, real ones among them."""
     clear = []
@@ -197,6 +205,11 @@ CASES: dict[str, Case] = {
         seeded(small_distilled),
         lambda root: Frames(Kept(shots(read(root / "pairs"))[0])),
         replace(short(recipes.distill_veil(), 2), schedule=Cosine(steps=STEPS)),
+    ),
+    "steered": Case(
+        steering,
+        lambda _: Answered(drawn(), FocalNet(8, 1).eval(), 4),
+        replace(short(recipes.steered_focalnet()), schedule=Cosine(steps=STEPS)),
     ),
     "finetune": Case(
         seeded(lambda: RestoreTask(FocalNet(8, 1), FAST, alignment="input", anchor=1e-2)),

@@ -15,10 +15,12 @@ from trainer.fit.plan import Plan
 from trainer.fit.schedule import Cosine, Halved, Straight
 from trainer.fit.task import Adam
 from trainer.recipes import RECIPES as VEIL
+from trainer.samples import Mix
 from trainer.tasks.distill import Distill
 from trainer.tasks.finetune import Finetune
 from trainer.tasks.job import Recipe
 from trainer.tasks.restore import Restore
+from trainer.tasks.steer import TrainSteer
 from trainer.tasks.unpaired import Unpaired
 from trainer.tasks.video import Video
 
@@ -146,6 +148,50 @@ def further(net: str) -> Recipe:
     )  # fmt: skip
 
 
+def steered_focalnet() -> Recipe:
+    """FocalNet's steering branch, for two CPU cores: whole views alone, all with references; the
+    net's own answers are made once."""
+    steps = 1600
+    return Recipe(
+        name="steered-focalnet",
+        about="the branch that steers focalnet by a clear reference (needs --start: focalnet)",
+        job=TrainSteer(
+            optimiser=Adam(learning_rate=2e-3, weight_decay=1e-3, decoupled=True),
+            mix=Mix(real=0.4, real_clear=0.04, clear=0.08, reference=1.0, other_part=0.4),
+            seed=4,
+            count=640,
+        ),
+        plan=Plan(
+            steps=steps,
+            batch=4,
+            schedule=Cosine(steps=steps, floor=0.01, warm_up=50),
+            seed=4,
+            clip=1.0,
+            ema=0.995,
+            channels_last=True,
+            workers=1,
+            threads=1,
+            log_every=50,
+            save_every=100,
+            judge_every=500,
+            picture_every=500,
+        ),
+    )
+
+
+def further_steered_focalnet() -> Recipe:
+    """The same, gone on with: other samples, and fewer."""
+    base, steps = steered_focalnet(), 400
+    assert isinstance(base.job, TrainSteer)
+    return replace(
+        base,
+        name="further-steered-focalnet",
+        about="steered-focalnet, gone on with from --start for 400 steps, other samples",
+        job=replace(base.job, seed=5, count=384),
+        plan=replace(base.plan, steps=steps, schedule=Cosine(steps=steps, floor=0.01, warm_up=20)),
+    )
+
+
 def selfsvd() -> Recipe:
     """SelfSVD's schedule: crops of 256, five frames, batch 4, cosine to 1e-7 over 100 000."""
     steps = 100_000
@@ -247,6 +293,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     **{f"modern-{n}": partial(modern, n) for n in NETS},
     **{f"small-{n}": partial(small_box, n) for n in NETS},
     **{f"further-{n}": partial(further, n) for n in NETS},
+    "steered-focalnet": steered_focalnet,
+    "further-steered-focalnet": further_steered_focalnet,
     "selfsvd": selfsvd,
     "selfsvd-star": selfsvd_star,
     "desmoke-lap": desmoke_lap,

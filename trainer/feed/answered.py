@@ -1,0 +1,53 @@
+"""Samples with the answer of a net that does not change: each is made once, and used many times."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer.fit.task import Batch
+from trainer.pixels import Image
+from trainer.samples import Samples, moved
+
+KEPT = ("image", "clear", "reference")
+SHAKE = 0.02  # of the width: how far a reference is moved each time
+TINT = 0.03  # its gains, one a channel
+
+
+class Answered:
+    """image, answer, clear, reference: 3 h w in [0, 1], of the first `count` samples. Each time
+    they are flipped alike, and the reference is moved a little and tinted.
+
+    net: on the CPU, in eval mode. What it answered is held in memory, by each loading process.
+    """
+
+    def __init__(self, samples: Samples, net: nn.Module, count: int) -> None:
+        self._samples, self._net, self._count = samples, net, count
+        self._held: dict[int, dict[str, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def sample(self, index: int, rng: np.random.Generator) -> Batch:
+        held = self._answered(index)
+        reference = moved(rng, _hwc(held["reference"].float()), float(rng.exponential(SHAKE)))
+        tinted = np.clip(reference * np.exp(rng.normal(0, TINT, 3)), 0, 1).astype(np.float32)
+        views = {**held, "reference": torch.from_numpy(tinted.transpose(2, 0, 1).copy())}
+        sides = [side for side in (1, 2) if rng.random() < 0.5]
+        return {name: view.float().flip(sides) for name, view in views.items()}
+
+    def _answered(self, index: int) -> dict[str, Tensor]:
+        if index not in self._held:
+            sample = self._samples[index]
+            with torch.inference_mode():
+                answer = self._net(sample["image"][None])[0]
+            views = {name: sample[name] for name in KEPT}
+            # clone: a tensor of inference mode cannot be trained beside
+            held = {name: view.half() for name, view in {**views, "answer": answer}.items()}
+            self._held[index] = {name: view.clone() for name, view in held.items()}
+        return self._held[index]
+
+
+def _hwc(chw: Tensor) -> Image:
+    return np.ascontiguousarray(chw.permute(1, 2, 0).numpy())
