@@ -33,7 +33,8 @@ from engines.errors import ExportRefused
 from engines.onnxfile import inspect
 from engines.picture import rgb_matrix
 from engines.tidy import tidy
-from models.weights import WeightsError, read
+from models.steered import Steered
+from models.weights import WeightsError, plain, read, steers
 
 OPSET = 20
 SUMMARY = "## Exception summary"  # what the exporter puts above the error that stopped it
@@ -114,10 +115,26 @@ class DeployedNv12(nn.Module):
         return y.squeeze(1).to(torch.uint8), uv.permute(0, 2, 3, 1).to(torch.uint8)
 
 
+class DeployedReferred(nn.Module):
+    """A network that takes a reference: frame b h w 3, reference b h' w' 3, known 1."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self, frame: torch.Tensor, reference: torch.Tensor, known: torch.Tensor
+    ) -> torch.Tensor:
+        light, clear = (x.to(torch.float32).permute(0, 3, 1, 2) / 255 for x in (frame, reference))
+        restored: torch.Tensor = self.net(light, clear, known)
+        return (restored.clamp(0, 1) * 255).round().permute(0, 2, 3, 1).to(torch.uint8)
+
+
 DEPLOYED: dict[Contract, type[nn.Module]] = {
     "rgb": Deployed,
     "nv12": DeployedNv12,
     "float": DeployedFloat,
+    "referred": DeployedReferred,
 }
 
 
@@ -166,6 +183,8 @@ def trace(
     Raises ExportRefused where torch cannot export it.
     """
     shapes: Any = None
+    if contract == "referred" and not isinstance(net, Steered):
+        raise ExportRefused("this network takes no reference", "export focalnet:steered, or rgb")
     inputs = feeds(contract, noise(size, 1))
     if dynamic:
         if contract != "rgb":
@@ -208,6 +227,7 @@ def session(model: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # failures are raised
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False  # it grows to the sum of what was ever needed
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -247,19 +267,13 @@ def prove(
 
     Raises ExportRefused at the first size where the graph fails or differs too much.
     """
-    graph = session(model)
     proofs: list[Proof] = []
-    for number, size in enumerate(sizes):
+    frames = [half_and_half(size, number) for number, size in enumerate(sizes)]
+    # the run time has gone before torch begins: large networks at 1280x720 fill the memory alone
+    given = _graph_answers(model, frames, contract, progress)
+    for size, frame, have in zip(sizes, frames, given, strict=True):
         if progress:
             progress(f"comparing with torch at {size[1]}x{size[0]}")
-        frame = half_and_half(size, number)
-        try:
-            have = graph.run(list(OUTPUTS[contract]), feeds(contract, frame))
-        except Exception as error:  # onnxruntime raises its own classes for each status
-            raise ExportRefused(
-                f"the graph fails at {size[1]}x{size[0]}: {str(error).splitlines()[0]}",
-                "export one graph for each size",
-            ) from error
         want = answers(net, frame, contract).values()
         each = [compare(a, b, size) for a, b in zip(have, want, strict=True)]
         proof = Proof(size, max(p.largest for p in each), max(p.mean for p in each))
@@ -271,6 +285,26 @@ def prove(
             )
         proofs.append(proof)
     return proofs
+
+
+def _graph_answers(
+    model: bytes, frames: Sequence[Frame], contract: Contract, progress: Progress | None
+) -> list[list[Array]]:
+    """What the graph gives for each RGB frame. Raises ExportRefused where it fails."""
+    graph = session(model)
+    given: list[list[Array]] = []
+    for frame in frames:
+        h, w = frame.shape[1:3]
+        if progress:
+            progress(f"running the graph at {w}x{h}")
+        try:
+            given.append(graph.run(list(OUTPUTS[contract]), feeds(contract, frame)))
+        except Exception as error:  # onnxruntime raises its own classes for each status
+            raise ExportRefused(
+                f"the graph fails at {w}x{h}: {str(error).splitlines()[0]}",
+                "export one graph for each size",
+            ) from error
+    return given
 
 
 def unsettled(net: nn.Module, frame: Frame) -> float:
@@ -338,12 +372,14 @@ def check(model: bytes) -> None:
 
 
 def weigh(net: nn.Module, path: Path) -> nn.Module:
-    """Loads a checkpoint into a network, strictly: every wrapping that models/weights.py knows.
+    """Loads a checkpoint into a network, strictly: every wrapping that models/weights.py knows,
+    without a steering branch that this network has not.
 
     Raises ExportRefused where it is no checkpoint, or not this network's.
     """
     try:
-        net.load_state_dict(read(path))
+        table = read(path)
+        net.load_state_dict(table if steers(net.state_dict()) else plain(table))
     except (WeightsError, RuntimeError) as error:
         lines = [line.strip() for line in str(error).splitlines()] or [""]
         first = " ".join(lines[:2]) if isinstance(error, RuntimeError) else lines[0]

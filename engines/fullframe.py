@@ -1,8 +1,9 @@
 """A restorer around a network that takes whole RGB frames: RAMiT, FocalNet and the rest.
 
 Such a network says nothing of what hides the view, so a detector (the `veil` restorer) looks at
-each frame first, and the gate decides by its word. The network keeps no state between frames;
-unlike `veil` its output is not bounded by its input, and the guard has the last word on it.
+each frame first, and the gate decides by its word. The network keeps no state between frames; one
+that takes a reference gets the clear frame that was the last at the picture's analysis. Unlike
+`veil` its output is not bounded by its input, and the guard has the last word on it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from engines.manifest import Manifest
 from engines.nv12 import Nv12Repaint
 from engines.ongpu import Frames
 from engines.picture import Picture
-from engines.repaint import Repaint, Repainter
+from engines.repaint import Pixels, Repaint, Repainter, referred
 from engines.restorer import Analysis, Restorer
 
 
@@ -41,26 +42,31 @@ class FullFrame:
         self._repaint = repainter(engine, manifest, frames)
         self._detector = detector
         self._name = manifest.name
+        self._reference: Pixels | None = None
 
     @property
     def name(self) -> str:
         return self._name
 
     def refer(self, picture: Picture | None) -> None:
-        """Only the detector uses a clear frame."""
+        """Detector and network have a clear frame beside the next pictures, or none."""
+        self._reference = referred(picture)
         self._detector.refer(picture)
 
     def reset(self) -> None:
-        """Forgets what the detector remembers."""
+        """Forgets the clear frame, and what the detector remembers."""
+        self._reference = None
         self._detector.reset()
 
     def analyse(self, picture: Picture) -> Analysis:
-        """The detector's word; the network runs in `apply`, so not on clear frames."""
-        return Analysis(detection=self._detector.analyse(picture).detection, maps=None)
+        """The detector's word, with the reference; the network runs in `apply`, so not on clear
+        frames."""
+        detection = self._detector.analyse(picture).detection
+        return Analysis(detection=detection, maps=self._reference)
 
     def apply(self, picture: Picture, analysis: Analysis, strength: float = 1.0) -> Picture:
         """The network's picture, mixed with the input by strength. Raises FeedsWrong, RunFailed."""
-        return self._repaint.apply(picture, strength)
+        return self._repaint.apply(picture, strength, analysis.maps)
 
     def warm(self, width: int, height: int) -> None:
         """Runs once, so that the first frame is not late. Raises FeedsWrong for another size."""

@@ -41,8 +41,11 @@ class Nv12Repaint:
         _, self._height, self._width = fixed_shape(manifest.inputs[0])
         self._name = manifest.name
 
-    def apply(self, picture: Picture, strength: float = 1.0) -> Picture:
-        """The picture with the network's change, mixed by strength; on the GPU where it was.
+    def apply(
+        self, picture: Picture, strength: float = 1.0, reference: Array | None = None
+    ) -> Picture:
+        """The picture with the network's change, mixed by strength; on the GPU where it was. No
+        network of this contract takes a reference.
 
         Raises FeedsWrong, RunFailed.
         """

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from engines.errors import FeedsWrong
 from engines.picture import Picture, Rgb
-from engines.repaint import Repainter
+from engines.repaint import Pixels, Repainter, referred
 from engines.restorer import Analysis, Restorer
 
 VEIL, RAW = "veil", "raw"
@@ -44,6 +45,7 @@ class Rungs:
         self.labels: tuple[str, ...] = (*self._networks, VEIL, RAW)
         self.at = 0
         self.costs_ms: dict[str, float] = {}
+        self._reference: Pixels | None = None
 
     @property
     def name(self) -> str:
@@ -59,23 +61,27 @@ class Rungs:
         self.at = min(max(rung, 0), len(self.labels) - 1)
 
     def refer(self, picture: Picture | None) -> None:
+        self._reference = referred(picture)
         self._detector.refer(picture)
 
     def reset(self) -> None:
+        self._reference = None
         self._detector.reset()
 
     def analyse(self, picture: Picture) -> Analysis:
-        """The detector's word, and its maps for the rung that needs them."""
-        return self._detector.analyse(picture)
+        """The detector's word; its maps and the reference for the rungs that need them."""
+        found = self._detector.analyse(picture)
+        return replace(found, maps=(found.maps, self._reference))
 
     def apply(self, picture: Picture, analysis: Analysis, strength: float = 1.0) -> Picture:
         """The repair of the rung in use; on the last one the picture itself."""
         label = self.label
         if label == RAW:
             return picture
+        maps, reference = analysis.maps
         if label == VEIL:
-            return self._detector.apply(picture, analysis, strength)
-        return self._networks[label].apply(picture, strength)
+            return self._detector.apply(picture, replace(analysis, maps=maps), strength)
+        return self._networks[label].apply(picture, strength, reference)
 
     def warm(self, width: int, height: int) -> None:
         """Runs and times every rung. Raises FeedsWrong where the best one takes another size."""
@@ -96,7 +102,7 @@ class Rungs:
                 costs[label] = self._timed(lambda n=network: n.apply(plain))  # type: ignore[misc]
         costs[VEIL] = self._timed(lambda: self._detector.apply(plain, analysis))
         costs[RAW] = 0.0
-        self._detector.reset()
+        self.reset()
         self.costs_ms = costs
         self.labels = tuple(costs)
         self.at = 0

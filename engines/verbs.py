@@ -283,8 +283,11 @@ def export_(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False,
     contract: Annotated[
-        Literal["rgb", "nv12", "float"],
-        typer.Option(help="In and out: 8-bit RGB, decoder planes (stays on a GPU), float RGB."),
+        Literal["rgb", "nv12", "float", "referred"],
+        typer.Option(
+            help="In and out: 8-bit RGB, decoder planes (stays on a GPU), float RGB, 8-bit RGB "
+            "beside a clear reference."
+        ),
     ] = "rgb",
 ) -> None:
     """Makes a bundle of a network for one size, proven against torch."""

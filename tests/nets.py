@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -9,6 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from engines.export import export
+from models.spec import Spec
+from models.steered import Steered
 
 SIZE = (24, 40)
 
@@ -63,3 +66,21 @@ def small() -> tuple[nn.Module, bytes]:
     """The small network and its proven graph at SIZE; traced once."""
     net = Small().eval()
     return net, export(net, SIZE)[0]
+
+
+def steered() -> Steered:
+    """A small FocalNet whose steering branch does something."""
+    torch.manual_seed(3)
+    net = Steered(width=8, blocks=1).eval()
+    with torch.no_grad():
+        net.steer.last.weight.normal_(0, 0.3)
+    return net
+
+
+def spec(make: Callable[[], nn.Module]) -> Spec:
+    """A network of the zoo."""
+    return Spec(
+        name="Small", paper="None", year=2026, licence="Apache-2.0", purpose="tests",
+        parameters=0, size_multiple=1, half_unsafe=None, gmacs_720p=0.0,
+        make=lambda variant: make(),
+    )  # fmt: skip

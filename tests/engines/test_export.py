@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from bundles import tiny_fields
-from nets import SIZE, BakesItsSize, Convolutions, small
+from nets import SIZE, BakesItsSize, Convolutions, small, steered
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.bundle import Vector, write
 from engines.colour import to_yuv420
-from engines.contract import COLOUR, feeds
+from engines.contract import COLOUR, KNOWN, REFERENCE, REFERENCE_SIZE, feeds
 from engines.errors import ExportRefused
 from engines.export import (
     Deployed,
@@ -33,10 +33,13 @@ from engines.export import (
     session,
     trace,
     unsettled,
+    weigh,
 )
 from engines.onnxfile import inspect
 from engines.onnxrt import load
 from engines.picture import Rgb
+from models.focalnet import FocalNet
+from models.steered import VIEW, Steered
 
 long = pytest.mark.skipif(
     os.environ.get("SURGICLEAR_LONG") != "1", reason="minutes of tracing: SURGICLEAR_LONG=1"
@@ -201,6 +204,41 @@ def test_decoder_planes_in_and_out_are_proven(tmp_path: Path) -> None:
     half = graph.run(names, {**planes, "strength": np.full(1, 0.5, np.float32)})[0]
     middle = (luma.astype(int) + planes["luma"]) / 2
     assert np.abs(half - middle).max() <= 1
+
+
+def test_a_graph_beside_a_reference_is_proven() -> None:
+    """What the reference changes is torch's own change; known 0 is the answer without."""
+    assert REFERENCE_SIZE == VIEW
+    net = steered()
+    model, proofs = export(net, (46, 64), contract="referred")
+    assert proofs[0].largest <= 1
+    graph, frame = session(model), half_and_half((46, 64), 3)
+    inputs = feeds("referred", frame)
+    (beside,) = graph.run(None, inputs)
+    (alone,) = graph.run(None, {**inputs, KNOWN: np.zeros(1, np.float32)})
+    other = np.zeros_like(inputs[REFERENCE])
+    (dark,) = graph.run(None, {**inputs, REFERENCE: other})
+    assert compare(alone, run_torch(net, frame), (46, 64)).largest <= 1
+    for changed in (beside, dark):
+        assert compare(changed, alone, (46, 64)).mean > 1
+    assert compare(dark, beside, (46, 64)).mean > 0.5
+    with pytest.raises(ExportRefused, match="takes no reference"):
+        trace(Convolutions(), SIZE, contract="referred")
+    with pytest.raises(ExportRefused, match="one size"):
+        trace(net, SIZE, dynamic=True, contract="referred")
+
+
+def test_a_steering_branch_is_left_out_where_there_is_none(tmp_path: Path) -> None:
+    net = steered()
+    path = tmp_path / "both.pt"
+    torch.save(net.state_dict(), path)
+    plain = weigh(FocalNet(width=8, blocks=1), path)
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in plain.state_dict().items())
+    beside = weigh(Steered(width=8, blocks=1), path)
+    assert torch.equal(beside.state_dict()["steer.last.weight"], net.steer.last.weight)
+    torch.save(plain.state_dict(), path)
+    with pytest.raises(ExportRefused, match="steer"):
+        weigh(Steered(width=8, blocks=1), path)
 
 
 def test_floats_in_and_out_are_proven() -> None:

@@ -13,7 +13,7 @@ from engines.colour import to_yuv420
 from engines.errors import FeedsWrong
 from engines.onnxrt import load
 from engines.picture import Colour, Rgb, Yuv420
-from engines.repaint import HalfRepaint, Repaint
+from engines.repaint import HalfRepaint, Pixels, Repaint
 
 H, W = SHAPE[1:3]
 
@@ -58,3 +58,21 @@ def test_sizes_are_those_of_the_whole_picture(small: Repaint) -> None:
     HalfRepaint(small).warm(2 * W, 2 * H)
     with pytest.raises(FeedsWrong, match="takes 6x4"):
         HalfRepaint(small).warm(W, H)
+
+
+def test_half_the_size_passes_the_reference_on(small: Repaint) -> None:
+    seen: list[object] = []
+
+    class Spy(Repaint):
+        def __init__(self) -> None:
+            pass
+
+        def repaint(self, light: Pixels, reference: Pixels | None = None) -> Pixels:
+            seen.append(reference)
+            return small.repaint(light)
+
+    reference = np.zeros((144, 256, 3), np.uint8)
+    half = HalfRepaint(Spy())
+    half.apply(frame(2 * H, 2 * W), reference=reference)
+    half.apply(frame(2 * H, 2 * W))
+    assert seen[0] is reference and seen[1] is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ from fakes import SMOKY, FakeRestorer, brighten
 
 from engines.errors import FeedsWrong
 from engines.picture import Picture, Rgb
+from engines.repaint import Pixels
+from engines.restorer import NOTHING, Analysis
 from engines.rungs import Rungs
 
 SIZE = (32, 24)
@@ -23,10 +25,14 @@ class FakeRepainter:
     levels: int
     size: tuple[int, int] | None = None
     warmed: list[tuple[int, int]] = field(default_factory=list)
+    beside: list[Pixels | None] = field(default_factory=list)
     closed: bool = False
 
-    def apply(self, picture: Picture, strength: float = 1.0) -> Picture:
+    def apply(
+        self, picture: Picture, strength: float = 1.0, reference: Pixels | None = None
+    ) -> Picture:
         assert isinstance(picture, Rgb)
+        self.beside.append(reference)
         return Rgb(picture.pixels + np.uint8(self.levels * strength))
 
     def warm(self, width: int, height: int) -> None:
@@ -36,6 +42,16 @@ class FakeRepainter:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Heard(FakeRestorer):
+    """Keeps the analysis that it repairs by."""
+
+    heard: Analysis | None = None
+
+    def apply(self, picture: Picture, analysis: Analysis, strength: float = 1.0) -> Picture:
+        self.heard = analysis
+        return super().apply(picture, analysis, strength)
 
 
 def frame() -> Rgb:
@@ -68,6 +84,33 @@ def test_each_rung_repairs_in_its_own_way() -> None:
     assert rungs.label == "raw"
     rungs.step_to(-1)
     assert rungs.label == "full"
+
+
+def test_the_networks_get_the_clear_frame_of_the_analysis() -> None:
+    full, picture = FakeRepainter(20), frame()
+    rungs = ladder(full)
+    rungs.refer(picture)
+    analysis = rungs.analyse(picture)
+    rungs.reset()
+    rungs.apply(picture, analysis)
+    rungs.apply(picture, rungs.analyse(picture))
+    rungs.refer(picture)
+    rungs.refer(None)
+    rungs.apply(picture, rungs.analyse(picture))
+    first, *rest = full.beside
+    assert first is not None and first.shape == (144, 256, 3)
+    assert rest == [None, None]
+
+
+def test_the_detector_repairs_by_its_own_maps_and_the_graded_word() -> None:
+    """What comes between analysis and repair may change the word, and must be heard."""
+    detector, picture = Heard(), frame()
+    rungs = Rungs("net", [("full", FakeRepainter(20))], detector)
+    rungs.refer(picture)
+    rungs.step_to(1)
+    assert rungs.label == "veil"
+    rungs.apply(picture, replace(rungs.analyse(picture), detection=NOTHING))
+    assert detector.heard == Analysis(detection=NOTHING, maps=0)
 
 
 def test_every_rung_is_warmed_and_timed() -> None:

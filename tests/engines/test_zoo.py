@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from bundles import make_key
-from nets import SIZE, Convolutions, Small, small
+from nets import SIZE, Convolutions, Small, small, spec, steered
 
 from engines import zoo
 from engines.contract import Contract
@@ -18,26 +17,15 @@ from engines.export import Proof, export
 from engines.half import Parity
 from engines.onnxrt import load
 from engines.zoo import UNTRAINED, Order, fitted, make, probes
-from models.spec import Spec
 
 
 @pytest.fixture(autouse=True)
 def one_small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = Spec(
-        name="Small", paper="None", year=2026, licence="Apache-2.0", purpose="tests",
-        parameters=0, size_multiple=1, half_unsafe=None, gmacs_720p=0.0,
-        make=lambda variant: Small(),
-    )  # fmt: skip
-    monkeypatch.setattr(zoo, "RESTORERS", {"small": spec})
+    monkeypatch.setattr(zoo, "RESTORERS", {"small": spec(Small)})
     # traced once for all tests; tests/engines/test_export.py holds `export` itself
     monkeypatch.setattr(
         zoo, "export", lambda net, size, progress: (small()[1], [Proof(SIZE, 1.0, 0.0)])
     )
-
-
-def conv_spec() -> Spec:
-    """Quicker to trace."""
-    return replace(zoo.RESTORERS["small"], make=lambda variant: Convolutions())
 
 
 ORDER = Order(name="small", size=SIZE)
@@ -78,12 +66,31 @@ def test_other_contracts_have_bundles_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contract: Contract
 ) -> None:
     monkeypatch.setattr(zoo, "export", export)
-    monkeypatch.setitem(zoo.RESTORERS, "small", conv_spec())
+    monkeypatch.setitem(zoo.RESTORERS, "small", spec(Convolutions))
     made = make(Order(name="small", size=SIZE, contract=contract), tmp_path)
     manifest = made.bundle.manifest
     assert manifest.name == f"small-40x24-fp32-{contract}"
     names = [port.name for port in manifest.inputs]
     assert names == (["luma", "chroma", "strength"] if contract == "nv12" else ["frame"])
+    assert load(made.bundle).info.name == manifest.name
+
+
+def test_a_network_beside_a_reference_has_a_bundle_in_fp16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "export", export)
+    monkeypatch.setitem(zoo.RESTORERS, "small", spec(steered))
+    order = Order(name="small", size=(48, 64), contract="referred", precision="fp16")
+    made = make(order, tmp_path)
+    manifest = made.bundle.manifest
+    assert manifest.name == "small-64x48-fp16-referred"
+    ports = [(port.name, port.shape, port.dtype) for port in manifest.inputs]
+    assert ports == [
+        ("frame", (1, 48, 64, 3), "uint8"),
+        ("reference", (1, 144, 256, 3), "uint8"),
+        ("known", (1,), "float32"),
+    ]
+    assert [gate.name for gate in manifest.gates] == ["difference_to_torch", "fp16_against_fp32"]
     assert load(made.bundle).info.name == manifest.name
 
 
