@@ -20,10 +20,13 @@ from trainer.datasets.scenes import ASIDE
 from trainer.degrade import Recipe, degrade
 from trainer.pixels import Image, Pixels, grey_levels, unit
 from trainer.quality import SYNTHETIC_SIZE, Say, Score, Table, truthful_frames
-from trainer.quality import restored as steered
+from trainer.quality import restored as alone
 from trainer.tasks.judging import restored
 
 Method = Callable[[Pixels], Image]  # h w 3 -> h w 3 in [0, 1]
+# a scene -> a veil that it did not train, None where there is none; "": for patients that never
+# train any
+VeilFor = Callable[[str], Restorer | None]
 SMALL = (90, 160)  # h w at which the regression is fitted
 
 
@@ -45,16 +48,24 @@ class Rivals:
         )
 
 
+def veils(shipped: Restorer, folds: Callable[[str], Restorer] | None) -> VeilFor:
+    """folds: as trainer/release.py's `unseen`; without them there is no veil that has not seen the
+    real scenes."""
+    if folds is not None:
+        return lambda scene: folds(scene or ASIDE[0])
+    return lambda scene: None if scene else shipped
+
+
 def compare(
     root: Path,
     nets: Mapping[str, nn.Module],
-    veil_for: Callable[[str], Restorer],
+    veil_for: VeilFor,
     *,
     count: int = 100,
     seed: int = 7,
     say: Say = lambda _: None,
 ) -> Rivals:
-    """nets: by name, in eval mode; veil_for: as trainer/release.py's `unseen`."""
+    """nets: by name, in eval mode; veil_for: as `veils` makes it."""
     found = Rivals()
     pairs = dataset.pairs(root)
     others = [
@@ -70,10 +81,13 @@ def compare(
         **{name: _method(net) for name, net in nets.items()},
     }
 
-    def judge(table: Table, group: str, veil: Restorer, pixels: Pixels, truth: Image) -> None:
+    def judge(
+        table: Table, group: str, veil: Restorer | None, pixels: Pixels, truth: Image
+    ) -> None:
         for name, method in run.items():
             table.add(name, group, Score.of(method(pixels), truth))
-        table.add(veil.name, group, Score.of(steered(veil, pixels), truth))
+        if veil is not None:
+            table.add(veil.name, group, Score.of(alone(veil, pixels), truth))
 
     for scene in ASIDE:
         veil = veil_for(scene)
@@ -81,7 +95,7 @@ def compare(
             truth = unit(dataset.load(pair.clear))
             judge(found.real, f"scene {scene}", veil, dataset.load(pair.smoky), truth)
         say(f"scene {scene}")
-    veil = veil_for(ASIDE[0])
+    veil = veil_for("")
     frames = truthful_frames(root)
     for number in range(count):
         rng = np.random.default_rng((seed, number))

@@ -247,7 +247,7 @@ def bench_quality(
     runs: Annotated[
         Path | None, typer.Option(help="Runs with the folds: judge scenes by unseen nets.")
     ] = None,
-    count: Annotated[int, typer.Option(help="Synthetic pictures.")] = 300,
+    count: Annotated[int | None, typer.Option(help="Synthetic pictures; 1000 unless told.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
     """PSNR, SSIM and exposure-normalised PSNR beside the baselines; detection; clear frames."""
@@ -255,6 +255,7 @@ def bench_quality(
 
     with plainly():
         from engines.veil import load
+        from trainer.quality import SYNTHETIC_COUNT
         from trainer.report import report
 
         folds = None
@@ -263,7 +264,7 @@ def bench_quality(
 
             folds = unseen(runs, _data(data))
         figures, text = report(
-            _data(data), load(engine), folds=folds, synthetic_count=count,
+            _data(data), load(engine), folds=folds, synthetic_count=count or SYNTHETIC_COUNT,
             say=lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     typer.echo(text)
@@ -272,26 +273,42 @@ def bench_quality(
 
 
 def bench_nets(
-    runs: Annotated[Path, typer.Option(help="Runs with veil's folds.")],
     net: Annotated[list[Path], typer.Option(help="A checkpoint of the zoo; may be given again.")],
+    runs: Annotated[
+        Path | None, typer.Option(help="Runs with veil's folds, to judge it on real scenes.")
+    ] = None,
     data: Data = None,
     count: Annotated[int, typer.Option(help="Synthetic pictures.")] = 100,
+    episodes: Annotated[int, typer.Option(help="Synthetic episodes, beside a reference.")] = 20,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
-    """Whole-picture nets beside veil and the baselines, on scenes kept aside."""
+    """Whole-picture nets beside veil and the baselines, on scenes kept aside; those that take a
+    reference beside a good, a stale and a wrong one as well."""
     import json
 
     with plainly():
         import models
+        from engines.veil import load
+        from models.steered import Steered
+        from trainer import beside
         from trainer.release import unseen
-        from trainer.rivals import compare
+        from trainer.rivals import compare, veils
 
-        nets = {str(path): models.load(path).eval() for path in net}
-        found = compare(
-            _data(data), nets, unseen(runs, _data(data)), count=count,
-            say=lambda line: typer.echo(line, err=True),
-        )  # fmt: skip
-    typer.echo(found.text())
+        def say(line: str) -> None:
+            typer.echo(line, err=True)
+
+        root = _data(data)
+        nets = {str(path): models.load(path, steered=True).eval() for path in net}
+        veil_for = veils(load(), unseen(runs, root) if runs is not None else None)
+        figures: dict[str, object] = {}
+        if count:
+            found = compare(root, nets, veil_for, count=count, say=say)
+            figures |= {"real": found.real.as_dict(), "synthetic": found.synthetic.as_dict()}
+            typer.echo(found.text())
+        steered = {name: n for name, n in nets.items() if isinstance(n, Steered)}
+        if steered:
+            referred = beside.compare(root, steered, veil_for, episodes=episodes, say=say)
+            figures["beside"] = referred.as_dict()
+            typer.echo(referred.text())
     if json_file is not None:
-        figures = {"real": found.real.as_dict(), "synthetic": found.synthetic.as_dict()}
         json_file.write_text(json.dumps(figures, indent=1) + "\n")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fakes import FakeRestorer
 from torch import Tensor, nn
 
 from engines.veil import load
 from trainer import dataset
 from trainer.datasets.scenes import ASIDE
-from trainer.rivals import compare
+from trainer.rivals import compare, veils
 
 DATA = dataset.shared_data()
 
@@ -35,7 +36,7 @@ def test_a_net_that_does_nothing_scores_as_the_input() -> None:
         return load()
 
     found = compare(DATA, {"same": Same().eval()}, veil, count=3)  # type: ignore[arg-type]
-    assert set(asked) == set(ASIDE)
+    assert set(asked) == {*ASIDE, ""}
     for table in (found.real, found.synthetic):
         mine, given = table.by_group("same"), table.by_group("input")
         assert mine.keys() == given.keys()
@@ -45,3 +46,16 @@ def test_a_net_that_does_nothing_scores_as_the_input() -> None:
         assert table.overall("dark channel prior") != table.overall("global regression")
     assert set(found.real.by_group("veil")) == {f"scene {s}" for s in ASIDE}
     assert "scene 6 (7)" in found.text() and "same" in found.text()
+
+
+def test_without_folds_veil_is_not_judged_on_scenes_that_it_has_seen() -> None:
+    shipped, fold = FakeRestorer(), FakeRestorer()
+    assert veils(shipped, None)("6") is None and veils(shipped, None)("") is shipped
+    asked: list[str] = []
+
+    def folds(scene: str) -> FakeRestorer:
+        asked.append(scene)
+        return fold
+
+    assert veils(shipped, folds)("9") is fold and veils(shipped, folds)("") is fold
+    assert asked == ["9", ASIDE[0]]
