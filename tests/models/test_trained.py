@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import models
+from models.steered import Steered
 from models.trained import FOLDER, trained
 from trainer import dataset
+from trainer.beside import steered
 from trainer.datasets.scenes import ASIDE
 from trainer.metrics import psnr
 from trainer.pixels import unit
@@ -63,3 +65,24 @@ def test_they_gain_on_scenes_they_were_not_trained_on(name: str) -> None:
         truth = unit(dataset.load(pair.clear, (176, 320)))
         gains.append(psnr(restored(net, smoky), truth) - psnr(unit(smoky), truth))
     assert np.mean(gains) > 0.5
+
+
+@needs_data
+def test_focalnet_gains_from_a_reference_and_is_not_misled_by_another_scene() -> None:
+    """Scenes that it was not trained on; the reference is another clear frame than the truth."""
+    assert DATA is not None
+    net = models.load(trained("focalnet"), steered=True)
+    assert isinstance(net, Steered)
+    gains = []
+    for scene, elsewhere in (("6", "9"), ("9", "6")):
+        frames, other = dataset.references(DATA, scene), dataset.references(DATA, elsewhere)
+        pair = next(p for p in dataset.pairs(DATA) if p.scene == scene)
+        smoky = dataset.load(pair.smoky, (176, 320))
+        truth = unit(dataset.load(pair.clear, (176, 320)))
+        good = next(f for f in reversed(frames) if f != pair.clear)
+        beside = {"good": dataset.load(good), "wrong": dataset.load(other[0])}
+        found = {k: psnr(v, truth) for k, v in steered(net, smoky, beside).items()}
+        gains.append([found[k] - found["none"] for k in ("good", "wrong")])
+    good_gain, wrong_gain = np.mean(gains, 0)
+    assert good_gain > 0.5
+    assert wrong_gain > -0.3
