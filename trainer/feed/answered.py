@@ -13,11 +13,13 @@ from trainer.samples import Samples, moved
 KEPT = ("image", "clear", "reference")
 SHAKE = 0.02  # of the width: how far a reference is moved each time
 TINT = 0.03  # its gains, one a channel
+FARTHEST = 0.25  # share of each side that a stale one is moved by, at most
 
 
 class Answered:
-    """image, answer, clear, reference: 3 h w in [0, 1], of the first `count` samples. Each time
-    they are flipped alike, and the reference is moved a little and tinted.
+    """image, answer, clear, reference, far, wrong: 3 h w in [0, 1], of the first `count` samples.
+    Each time they are flipped alike, and the reference is moved a little and tinted; far: the same
+    moved by up to FARTHEST; wrong: that of another sample, which is mostly another scene.
 
     net: on the CPU, in eval mode. What it answered is held in memory, by each loading process.
     """
@@ -33,9 +35,18 @@ class Answered:
         held = self._answered(index)
         reference = moved(rng, _hwc(held["reference"].float()), float(rng.exponential(SHAKE)))
         tinted = np.clip(reference * np.exp(rng.normal(0, TINT, 3)), 0, 1).astype(np.float32)
-        views = {**held, "reference": torch.from_numpy(tinted.transpose(2, 0, 1).copy())}
+        h, w = tinted.shape[:2]
+        y, x = rng.uniform(-FARTHEST, FARTHEST, 2)
+        far = np.roll(tinted, (round(y * h), round(x * w)), (0, 1))
+        other = (index + int(rng.integers(1, max(self._count, 2)))) % self._count
+        views = {**held, "reference": _chw(tinted), "far": _chw(far), "wrong": self._beside(other)}
         sides = [side for side in (1, 2) if rng.random() < 0.5]
         return {name: view.float().flip(sides) for name, view in views.items()}
+
+    def _beside(self, index: int) -> Tensor:
+        """The reference of a sample, which need not have been answered."""
+        held = self._held.get(index)
+        return self._samples[index]["reference"].half() if held is None else held["reference"]
 
     def _answered(self, index: int) -> dict[str, Tensor]:
         if index not in self._held:
@@ -51,3 +62,7 @@ class Answered:
 
 def _hwc(chw: Tensor) -> Image:
     return np.ascontiguousarray(chw.permute(1, 2, 0).numpy())
+
+
+def _chw(image: Image) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

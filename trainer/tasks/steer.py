@@ -31,13 +31,11 @@ from trainer.tasks.judging import figures
 
 JUDGED = 24  # samples
 STALE, WRONG = 0.4, 1.0  # weights of references that are of little use, and of none
-FARTHEST = 0.25  # share of each side that a reference is moved by, at most
 
 
 class SteerTask:
     """Batches as trainer/feed/answered.py makes them. Each answer is steered three times: by its
-    own reference, by the same one moved far, and by that of another sample, which is mostly another
-    scene."""
+    own reference, by the same one moved far, and by a wrong one."""
 
     def __init__(self, net: Steered, optimiser: Adam) -> None:
         # the whole net ships; only the branch is trained
@@ -48,13 +46,11 @@ class SteerTask:
     def cost(self, turn: str, batch: Batch) -> Cost:
         net = self.nets["net"]
         assert isinstance(net, Steered)
-        image, answer, clear, own = (batch[k] for k in ("image", "answer", "clear", "reference"))
-        h, w = own.shape[-2:]
-        y, x = ((2 * float(torch.rand(())) - 1) * FARTHEST for _ in range(2))
-        far = own.roll((round(y * h), round(x * w)), (2, 3))
-        good = distance(net.steered(image, answer, own), clear)
-        stale = distance(net.steered(image, answer, far), clear)
-        wrong = distance(net.steered(image, answer, own.roll(1, 0)), clear)
+        image, answer, clear = (batch[k] for k in ("image", "answer", "clear"))
+        good, stale, wrong = (
+            distance(net.steered(image, answer, batch[kind]), clear)
+            for kind in ("reference", "far", "wrong")
+        )
         loss = good + STALE * stale + WRONG * wrong
         plain = distance(answer, clear)
         parts = {"good": good, "stale": stale, "wrong": wrong, "plain": plain}

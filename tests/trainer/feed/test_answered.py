@@ -48,7 +48,7 @@ def test_views_are_flipped_alike_and_the_reference_is_shaken() -> None:
     seen, shaken = set(), []
     for seed in range(24):
         got = feed.sample(0, rng(seed))
-        assert set(got) == {"image", "answer", "clear", "reference"}
+        assert set(got) == {"image", "answer", "clear", "reference", "far", "wrong"}
         for sides in ([], [1], [2], [1, 2]):
             if torch.allclose(got["image"].flip(sides), base["image"], atol=1e-3):
                 seen.add(tuple(sides))
@@ -60,6 +60,25 @@ def test_views_are_flipped_alike_and_the_reference_is_shaken() -> None:
     assert min(shaken) > 1e-3 and all(
         0 <= v <= 1 for v in (got["reference"].min(), got["image"].max())
     )
+
+
+def test_stale_and_wrong_references_are_drawn_with_the_sample() -> None:
+    """By its number alone: two processes with half a batch each must train as one does."""
+    net = Counting()
+    feed, sizes = Answered(drawn(), net, 3), (1, 2)
+    got = [feed.sample(0, rng(seed)) for seed in range(12)]
+    assert net.asked == 1, "a wrong reference needs no answer"
+    for one in got:
+        own, far = one["reference"], one["far"]
+        assert not torch.equal(far, own)
+        assert torch.allclose(far.mean(sizes), own.mean(sizes), atol=1e-5)  # the same, moved
+    others = [drawn()[n]["reference"] for n in (1, 2)]
+    for one in got:
+        wrong = one["wrong"]
+        flips = [wrong.flip(sides) for sides in ([], [1], [2], [1, 2])]
+        assert any(torch.allclose(f, o, atol=1e-3) for f in flips for o in others)
+    alone = Answered(drawn(), net, 1).sample(0, rng(0))
+    assert alone["wrong"].shape == alone["reference"].shape
 
 
 def test_the_answer_can_be_trained_beside() -> None:
