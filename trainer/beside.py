@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from engines.restorer import Restorer
 from models.steered import VIEW, Steered
@@ -24,6 +23,8 @@ from trainer.degrade import Recipe, Sequence
 from trainer.pixels import Image, Pixels, grey_levels, unit
 from trainer.quality import SYNTHETIC_SIZE, Say, Score, Table, farthest, restored, truthful_frames
 from trainer.rivals import VeilFor
+from trainer.tasks.judging import shown
+from trainer.tensors import chw
 
 GOOD, MOVED, WRONG = "reference", "moved by 20 %", "wrong scene"
 FPS, FRAMES, RISE_S = 0.5, 5, 4.0  # of an episode: 8 s long, the smoke rises for half of them
@@ -144,18 +145,10 @@ def steered(net: Steered, pixels: Pixels, beside: Mapping[str, Pixels]) -> dict[
     """The answer beside no reference (`none`) and beside each of some: h w 3 in [0, 1]."""
     device = next(net.parameters()).device
     with torch.inference_mode():
-        x = _tensor(pixels).to(device)
+        x = chw(unit(pixels))[None].to(device)
         answer = net(x)
-        out = {"none": _image(answer)}
+        out = {"none": shown(answer)}
         for label, reference in beside.items():
             small = cv2.resize(reference, VIEW[::-1], interpolation=cv2.INTER_AREA)
-            out[label] = _image(net.steered(x, answer, _tensor(small).to(device)))
+            out[label] = shown(net.steered(x, answer, chw(unit(small))[None].to(device)))
     return out
-
-
-def _tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(unit(pixels).transpose(2, 0, 1).copy())[None]
-
-
-def _image(x: Tensor) -> Image:
-    return np.ascontiguousarray(x[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy())

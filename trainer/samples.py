@@ -21,6 +21,7 @@ from trainer import dataset
 from trainer.dataset import HAZY_LIMIT
 from trainer.degrade import Camera, Recipe, degrade
 from trainer.pixels import Image, unit
+from trainer.tensors import chw
 
 H, W = MAP_INPUT
 MAP_SIZE = (H // MAP_STRIDE, W // MAP_STRIDE)
@@ -311,13 +312,10 @@ class Samples(torch.utils.data.Dataset[dict[str, Tensor]]):
         exact: float,
         real: float,
     ) -> dict[str, Tensor]:
-        def chw(x: Image) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
-
         def small(x: NDArray[np.float32], scale: int = 1) -> Tensor:
             size = (MAP_SIZE[1] // scale, MAP_SIZE[0] // scale)
             out = cv2.resize(x, size, interpolation=cv2.INTER_AREA)
-            return torch.from_numpy(out[None] if out.ndim == 2 else out.transpose(2, 0, 1).copy())
+            return chw(out[..., None] if out.ndim == 2 else out)
 
         known = reference is not None
         return {

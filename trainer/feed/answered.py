@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.fit.task import Batch
-from trainer.pixels import Image
 from trainer.samples import Samples, moved
+from trainer.tensors import chw, hwc
 
 KEPT = ("image", "clear", "reference")
 SHAKE = 0.02  # of the width: how far a reference is moved each time
@@ -33,13 +33,13 @@ class Answered:
 
     def sample(self, index: int, rng: np.random.Generator) -> Batch:
         held = self._answered(index)
-        reference = moved(rng, _hwc(held["reference"].float()), float(rng.exponential(SHAKE)))
+        reference = moved(rng, hwc(held["reference"]), float(rng.exponential(SHAKE)))
         tinted = np.clip(reference * np.exp(rng.normal(0, TINT, 3)), 0, 1).astype(np.float32)
         h, w = tinted.shape[:2]
         y, x = rng.uniform(-FARTHEST, FARTHEST, 2)
         far = np.roll(tinted, (round(y * h), round(x * w)), (0, 1))
         other = (index + int(rng.integers(1, max(self._count, 2)))) % self._count
-        views = {**held, "reference": _chw(tinted), "far": _chw(far), "wrong": self._beside(other)}
+        views = {**held, "reference": chw(tinted), "far": chw(far), "wrong": self._beside(other)}
         sides = [side for side in (1, 2) if rng.random() < 0.5]
         return {name: view.float().flip(sides) for name, view in views.items()}
 
@@ -58,11 +58,3 @@ class Answered:
             held = {name: view.half() for name, view in {**views, "answer": answer}.items()}
             self._held[index] = {name: view.clone() for name, view in held.items()}
         return self._held[index]
-
-
-def _hwc(chw: Tensor) -> Image:
-    return np.ascontiguousarray(chw.permute(1, 2, 0).numpy())
-
-
-def _chw(image: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -12,6 +12,7 @@ from trainer.feed.pairs import Pairs
 from trainer.fit.loop import SCORE
 from trainer.metrics import psnr, psnr_normalised, ssim
 from trainer.pixels import Image, Pixels, unit
+from trainer.tensors import chw, hwc
 
 Run = Callable[[nn.Module, Tensor], Tensor]  # net, b 3 h w in [0, 1] -> b 3 h w
 
@@ -25,10 +26,14 @@ def directly(net: nn.Module, x: Tensor) -> Tensor:
 def restored(net: nn.Module, pixels: Pixels, run: Run = directly) -> Image:
     """One picture, h w 3 in [0, 1], clipped."""
     device = next(net.parameters()).device
-    x = torch.from_numpy(unit(pixels).transpose(2, 0, 1).copy())[None].to(device)
+    x = chw(unit(pixels))[None].to(device)
     with torch.inference_mode():
-        y = run(net, x)[0].float().clamp(0, 1).permute(1, 2, 0).cpu()
-    return np.ascontiguousarray(y.numpy())
+        return shown(run(net, x))
+
+
+def shown(answer: Tensor) -> Image:
+    """1 3 h w -> h w 3 in [0, 1], clipped."""
+    return hwc(answer[0].clamp(0, 1))
 
 
 def middle(pixels: Pixels, side: int) -> Pixels:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,9 +24,10 @@ from trainer.feed.data import Data, Need
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam, Batch, Cost, Turn
 from trainer.loss import contrast_gap, structure
-from trainer.pixels import Image, grey_levels
+from trainer.pixels import grey_levels
 from trainer.samples import Mix, Samples, load_clear, load_pairs
 from trainer.tasks.judging import figures
+from trainer.tensors import hwc
 
 JUDGED = 24  # samples
 STALE, WRONG = 0.4, 1.0  # weights of references that are of little use, and of none
@@ -89,14 +89,10 @@ class SteerJudge:
             with torch.inference_mode():
                 plain = net(image)
                 out = net.steered(image, plain, reference)
-            a, b = (grey_levels(_hwc(drawn[k])) for k in ("image", "clear"))
-            rows.append((a, _hwc(out[0]), b))
-            bare.append((a, _hwc(plain[0]), b))
+            a, b = (grey_levels(hwc(drawn[k])) for k in ("image", "clear"))
+            rows.append((a, hwc(out[0].clamp(0, 1)), b))
+            bare.append((a, hwc(plain[0].clamp(0, 1)), b))
         return {**figures(rows), "plain": figures(bare)["psnr"]}
-
-
-def _hwc(chw: Tensor) -> Image:
-    return np.ascontiguousarray(chw.clamp(0, 1).permute(1, 2, 0).cpu().numpy())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

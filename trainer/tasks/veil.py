@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,10 +18,11 @@ from trainer.fit.checkpoint import LAST
 from trainer.fit.loop import Judge
 from trainer.fit.task import Adam, Batch, Cost, Turn
 from trainer.loss import veil_loss
-from trainer.pixels import Image, grey_levels
+from trainer.pixels import grey_levels
 from trainer.presence import fit_presence
 from trainer.samples import Mix, Samples, load_clear, load_pairs
 from trainer.tasks.judging import figures
+from trainer.tensors import hwc
 
 PRESENCE = "presence.pt"  # beside the checkpoint
 JUDGED = 24  # samples
@@ -65,14 +65,10 @@ class VeilJudge:
         for drawn in self._drawn:
             batch = {key: value[None].to(device) for key, value in drawn.items()}
             with torch.inference_mode():
-                out = repaired(net, batch)[0].cpu()
-            sides = grey_levels(_hwc(drawn["image"])), grey_levels(_hwc(drawn["clear"]))
-            rows.append((sides[0], _hwc(out), sides[1]))
+                out = repaired(net, batch)[0]
+            sides = grey_levels(hwc(drawn["image"])), grey_levels(hwc(drawn["clear"]))
+            rows.append((sides[0], hwc(out), sides[1]))
         return figures(rows)
-
-
-def _hwc(chw: Tensor) -> Image:
-    return np.ascontiguousarray(chw.permute(1, 2, 0).numpy())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
